@@ -1,0 +1,772 @@
+/*
+ * What the calls do: steps on a request, and the grant.
+ *
+ * A step is judged twice.  Here, on what the seals bear out, before it is
+ * sealed: a seal must never exist for what its maker may not do.  And in
+ * workflow.lua, where all proxies meet and order is kept.
+ */
+
+#include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_seals.h"
+#include "ngx_http_lockbox_headers.h"
+#include "ngx_lockbox_grant.h"
+#include "ngx_lockbox_json.h"
+
+
+#define NGX_HTTP_LOCKBOX_DURATION_MIN  60
+#define NGX_HTTP_LOCKBOX_COMMENT_MAX   2000
+
+/* Without a version a step is meant for whatever the request is by now. */
+#define NGX_HTTP_LOCKBOX_ATTEMPTS      3
+
+
+typedef struct {
+    ngx_str_t                          action;
+    unsigned                           judges:1;   /* open; by its stage */
+    unsigned                           owner:1;    /* by the engineer alone */
+    unsigned                           live:1;     /* the grant is out */
+    const char *const                 *members;    /* of the body */
+} ngx_http_lockbox_step_t;
+
+
+typedef struct {
+    const ngx_http_lockbox_step_t     *step;
+    int64_t                            version;    /* 0: not stated */
+    ngx_str_t                          comment;
+    ngx_lockbox_scope_t                scope;      /* nelts 0: as it stands */
+    int64_t                            duration;   /* 0: as it stands */
+
+    ngx_http_lockbox_admin_case_t      request;
+    ngx_str_t                          stage;
+} ngx_http_lockbox_decision_t;
+
+
+static const ngx_http_lockbox_step_t *ngx_http_lockbox_step_find(
+    const ngx_str_t *action);
+static ngx_int_t ngx_http_lockbox_decision_read(
+    ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault);
+static ngx_int_t ngx_http_lockbox_decision_narrowing(
+    ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault);
+static void ngx_http_lockbox_decision_look(
+    ngx_http_lockbox_admin_call_t *call);
+static void ngx_http_lockbox_decision_seen(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static ngx_lockbox_decision_t ngx_http_lockbox_decision_authority(
+    ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision);
+static ngx_lockbox_decision_t ngx_http_lockbox_decision_stage(
+    ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision);
+static ngx_uint_t ngx_http_lockbox_is_engineer(
+    const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request);
+static ngx_uint_t ngx_http_lockbox_has_decided(
+    const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request);
+static ngx_uint_t ngx_http_lockbox_is_text(const ngx_str_t *text,
+    const char *literal);
+static ngx_uint_t ngx_http_lockbox_same_text(const ngx_str_t *a,
+    const ngx_str_t *b);
+static json_t *ngx_http_lockbox_decision_args(
+    ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision);
+static void ngx_http_lockbox_decision_done(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request);
+static void ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_grant_recorded(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static ngx_int_t ngx_http_lockbox_grant_window(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant);
+static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
+
+
+static const char *const  ngx_http_lockbox_approve_members[] = {
+    "version", "comment", "access", "duration", NULL
+};
+
+static const char *const  ngx_http_lockbox_step_members[] = {
+    "version", "comment", NULL
+};
+
+static const char *const  ngx_http_lockbox_grant_members[] = { NULL };
+
+
+static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
+    { ngx_string("approve"), 1, 0, 0, ngx_http_lockbox_approve_members },
+    { ngx_string("deny"), 1, 0, 0, ngx_http_lockbox_step_members },
+    { ngx_string("cancel"), 0, 1, 0, ngx_http_lockbox_step_members },
+    { ngx_string("complete"), 0, 1, 1, ngx_http_lockbox_step_members },
+    { ngx_string("revoke"), 0, 0, 1, ngx_http_lockbox_step_members },
+    { ngx_null_string, 0, 0, 0, NULL }
+};
+
+
+void
+ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_int_t                     rc;
+    ngx_lockbox_fault_t           fault;
+    ngx_http_lockbox_decision_t  *decision;
+
+    decision = ngx_pcalloc(call->request->pool,
+                           sizeof(ngx_http_lockbox_decision_t));
+
+    rc = NGX_ERROR;
+
+    if (decision != NULL) {
+        decision->step = ngx_http_lockbox_step_find(&call->route->action);
+        rc = ngx_http_lockbox_decision_read(call, decision, &fault);
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    call->data = decision;
+
+    ngx_http_lockbox_decision_look(call);
+}
+
+
+static const ngx_http_lockbox_step_t *
+ngx_http_lockbox_step_find(const ngx_str_t *action)
+{
+    const ngx_http_lockbox_step_t  *step;
+
+    for (step = ngx_http_lockbox_steps; step->members != NULL; step++) {
+        if (ngx_http_lockbox_same_text(&step->action, action)) {
+            break;
+        }
+    }
+
+    return step;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_decision_read(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault)
+{
+    size_t         i, n;
+    ngx_int_t      rc;
+    ngx_pool_t    *pool;
+    const json_t  *body;
+
+    pool = call->request->pool;
+    body = call->body;
+
+    if (decision->step->members == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_lockbox_admin_members(call, decision->step->members, fault);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_lockbox_json_integer(body, "version", &decision->version);
+
+    if (rc == NGX_ERROR
+        || (rc == NGX_OK && decision->version < 1)
+        || (rc == NGX_DECLINED && decision->step->judges))
+    {
+        return ngx_lockbox_json_fault(pool, fault,
+                                      "It must be the version that was "
+                                      "decided on.", "/version");
+    }
+
+    rc = ngx_lockbox_json_string(body, "comment", &decision->comment);
+    n = 0;
+
+    for (i = 0; i < decision->comment.len; i++) {
+        if ((decision->comment.data[i] < 0x20
+             && decision->comment.data[i] != LF)
+            || decision->comment.data[i] == 0x7f)
+        {
+            rc = NGX_ERROR;
+        }
+
+        n += (decision->comment.data[i] & 0xc0) != 0x80;
+    }
+
+    if (rc == NGX_ERROR || n > NGX_HTTP_LOCKBOX_COMMENT_MAX) {
+        return ngx_lockbox_json_fault(pool, fault,
+                                      "It must be a text of 1 to 2000 "
+                                      "characters.", "/comment");
+    }
+
+    return ngx_http_lockbox_decision_narrowing(call, decision, fault);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_decision_narrowing(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault)
+{
+    ngx_int_t      rc;
+    const json_t  *access;
+
+    rc = ngx_lockbox_json_integer(call->body, "duration",
+                                  &decision->duration);
+
+    if (rc == NGX_ERROR
+        || (rc == NGX_OK && decision->duration < NGX_HTTP_LOCKBOX_DURATION_MIN))
+    {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It must be a whole number of seconds, "
+                                      "60 or more.", "/duration");
+    }
+
+    access = json_object_get(call->body, "access");
+
+    if (access == NULL) {
+        return NGX_OK;
+    }
+
+    return ngx_lockbox_scope_parse(call->request->pool, access,
+                                   NGX_LOCKBOX_SCOPE_ACCESS, "/access",
+                                   &decision->scope, fault);
+}
+
+
+static void
+ngx_http_lockbox_decision_look(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_http_lockbox_admin_step(call, "show",
+                                ngx_http_lockbox_admin_about(call),
+                                ngx_http_lockbox_decision_seen);
+}
+
+
+static void
+ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_lockbox_fault_t           fault;
+    ngx_lockbox_decision_t        word;
+    ngx_http_lockbox_decision_t  *decision;
+
+    decision = call->data;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    if (ngx_http_lockbox_admin_case_open(call, result->request,
+                                         &decision->request)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    word = ngx_http_lockbox_decision_authority(call, decision);
+
+    if (word == NGX_LOCKBOX_CONFLICT) {
+        ngx_http_lockbox_conflict(call, &decision->request);
+        return;
+    }
+
+    if (word != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse(call, word, NULL, NULL);
+        return;
+    }
+
+    if (decision->scope.nelts != 0
+        && !ngx_lockbox_scope_within(&decision->scope,
+                                     &decision->request.scope))
+    {
+        ngx_str_set(&fault.member, "/access");
+        fault.reason = "It opens more than the request asks for.";
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (decision->duration > decision->request.duration) {
+        ngx_str_set(&fault.member, "/duration");
+        fault.reason = "It is longer than the request asks for.";
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_lockbox_admin_step(call, (char *) decision->step->action.data,
+                                ngx_http_lockbox_decision_args(call, decision),
+                                ngx_http_lockbox_decision_done);
+}
+
+
+/*
+ * Whether the caller may take the step, in the order in which the script
+ * judges it too.
+ */
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision)
+{
+    ngx_uint_t                      live;
+    ngx_lockbox_decision_t          word;
+    ngx_http_lockbox_admin_case_t  *request;
+
+    request = &decision->request;
+    live = ngx_http_lockbox_is_text(&request->state, "approved");
+
+    if (decision->step->judges) {
+        word = ngx_http_lockbox_decision_stage(call, decision);
+
+        if (word != NGX_LOCKBOX_ALLOW) {
+            return word;
+        }
+
+    } else if (decision->step->owner) {
+        if (!ngx_http_lockbox_is_engineer(call, request)) {
+            return NGX_LOCKBOX_FORBIDDEN_ROLE;
+        }
+
+        ngx_str_set(&decision->stage, "engineer");
+
+    } else {
+        if (call->identity.roles & NGX_LOCKBOX_ROLE_MANAGER) {
+            ngx_str_set(&decision->stage, "manager");
+
+        } else if ((call->identity.roles & NGX_LOCKBOX_ROLE_CUSTOMER)
+                   && ngx_http_lockbox_same_text(&call->identity.tenant,
+                                                 &call->tenant))
+        {
+            ngx_str_set(&decision->stage, "customer");
+
+        } else {
+            return NGX_LOCKBOX_FORBIDDEN_ROLE;
+        }
+    }
+
+    if (decision->step->live != live
+        || (!live && ngx_strncmp(request->state.data, "awaiting_", 9) != 0))
+    {
+        return NGX_LOCKBOX_CONFLICT;
+    }
+
+    if (decision->step->judges
+        && ngx_http_lockbox_has_decided(call, request))
+    {
+        return NGX_LOCKBOX_SAME_PERSON;
+    }
+
+    if (decision->version != 0 && decision->version != request->version) {
+        return NGX_LOCKBOX_CONFLICT;
+    }
+
+    return NGX_LOCKBOX_ALLOW;
+}
+
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_decision_stage(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision)
+{
+    ngx_uint_t                      manager, customer;
+    ngx_http_lockbox_admin_case_t  *request;
+
+    request = &decision->request;
+
+    manager = (call->identity.roles & NGX_LOCKBOX_ROLE_MANAGER) != 0;
+    customer = (call->identity.roles & NGX_LOCKBOX_ROLE_CUSTOMER) != 0
+               && ngx_http_lockbox_same_text(&call->identity.tenant,
+                                             &call->tenant);
+
+    if (!manager && !customer) {
+        return NGX_LOCKBOX_FORBIDDEN_ROLE;
+    }
+
+    if (ngx_http_lockbox_is_engineer(call, request)) {
+        return NGX_LOCKBOX_OWN_REQUEST;
+    }
+
+    if (manager && ngx_http_lockbox_is_text(&request->state,
+                                            "awaiting_manager"))
+    {
+        ngx_str_set(&decision->stage, "manager");
+        return NGX_LOCKBOX_ALLOW;
+    }
+
+    if (customer && ngx_http_lockbox_is_text(&request->state,
+                                             "awaiting_customer"))
+    {
+        ngx_str_set(&decision->stage, "customer");
+        return NGX_LOCKBOX_ALLOW;
+    }
+
+    return NGX_LOCKBOX_CONFLICT;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_is_engineer(const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request)
+{
+    return ngx_http_lockbox_same_text(&call->identity.iss,
+                                      &request->engineer_iss)
+           && ngx_http_lockbox_same_text(&call->identity.sub,
+                                         &request->engineer_sub);
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_has_decided(const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < request->nseals; i++) {
+        if (ngx_http_lockbox_same_text(&call->identity.iss,
+                                       &request->seals[i].by_iss)
+            && ngx_http_lockbox_same_text(&call->identity.sub,
+                                          &request->seals[i].by_sub))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_is_text(const ngx_str_t *text, const char *literal)
+{
+    return text->len == ngx_strlen(literal)
+           && ngx_memcmp(text->data, literal, text->len) == 0;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_same_text(const ngx_str_t *a, const ngx_str_t *b)
+{
+    return a->len == b->len && ngx_memcmp(a->data, b->data, a->len) == 0;
+}
+
+
+static json_t *
+ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision)
+{
+    json_t                         *args;
+    ngx_str_t                       access, text;
+    ngx_lockbox_seal_t              seal;
+    const ngx_lockbox_scope_t      *scope;
+    ngx_http_lockbox_admin_case_t  *request;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+    request = &decision->request;
+
+    scope = decision->scope.nelts != 0 ? &decision->scope : &request->scope;
+
+    ngx_memzero(&seal, sizeof(ngx_lockbox_seal_t));
+
+    seal.engineer_iss = request->engineer_iss;
+    seal.engineer_sub = request->engineer_sub;
+    seal.version = request->version;
+    seal.duration = decision->duration != 0 ? decision->duration
+                                            : request->duration;
+    seal.stage = decision->stage;
+    seal.decision = decision->step->action;
+    seal.prev = request->last;
+
+    if (ngx_http_lockbox_admin_seal(call, &seal, scope, &decision->comment,
+                                    &access, &text)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    args = ngx_http_lockbox_admin_about(call);
+
+    if (ngx_lockbox_json_set(args, "version",
+                             json_integer((json_int_t) request->version))
+        != NGX_OK
+        || ngx_lockbox_json_set(args, "decision",
+                                ngx_lockbox_json_text(&text)) != NGX_OK
+        || ngx_lockbox_json_set(args, "decided_at",
+                                json_integer((json_int_t) seal.at)) != NGX_OK
+        || ngx_lockbox_json_set(args, "retention",
+                          json_integer((json_int_t) conf->retention * 1000))
+           != NGX_OK
+        || ngx_lockbox_json_set(args, "access",
+                                ngx_lockbox_json_text(&access)) != NGX_OK
+        || ngx_lockbox_json_set(args, "duration",
+                                json_integer((json_int_t) seal.duration))
+           != NGX_OK
+        || ngx_lockbox_json_set(args, "answer_within",
+                    json_integer((json_int_t) conf->customer_within * 1000))
+           != NGX_OK
+        || ngx_lockbox_json_set(args, "required",
+               json_pack("{s:I, s:I}",
+                         "manager", (json_int_t) conf->manager_needed,
+                         "customer",
+                         (json_int_t) ngx_http_lockbox_admin_customers(conf,
+                                                            &call->tenant)))
+           != NGX_OK)
+    {
+        json_decref(args);
+        return NULL;
+    }
+
+    return args;
+}
+
+
+static void
+ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    json_t                       *view;
+    ngx_http_lockbox_decision_t  *decision;
+
+    decision = call->data;
+
+    if (result->decision == NGX_LOCKBOX_CONFLICT
+        && decision->version == 0
+        && ++call->attempts < NGX_HTTP_LOCKBOX_ATTEMPTS)
+    {
+        ngx_http_lockbox_decision_look(call);
+        return;
+    }
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    view = ngx_http_lockbox_admin_view(result->request);
+
+    /* the gate asks Redis for each request: what is over is over now */
+
+    if (ngx_http_lockbox_is_text(&decision->step->action, "revoke")
+        && ngx_lockbox_json_set(view, "effective_by",
+                 ngx_http_lockbox_admin_view_time(ngx_http_lockbox_admin_now()))
+           != NGX_OK)
+    {
+        json_decref(view);
+        view = NULL;
+    }
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK, view);
+}
+
+
+static void
+ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request)
+{
+    json_t  *more;
+
+    more = json_pack("{s:o, s:I}",
+                     "state", ngx_lockbox_json_text(&request->state),
+                     "version", (json_int_t) request->version);
+
+    ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_CONFLICT, NULL, more);
+
+    json_decref(more);
+}
+
+
+void
+ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_lockbox_fault_t  fault;
+
+    if (ngx_http_lockbox_admin_members(call, ngx_http_lockbox_grant_members,
+                                       &fault)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    ngx_http_lockbox_admin_step(call, "show",
+                                ngx_http_lockbox_admin_about(call),
+                                ngx_http_lockbox_grant_seen);
+}
+
+
+static void
+ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t                       rc;
+    ngx_lockbox_grant_t            *grant;
+    ngx_http_lockbox_admin_case_t   request;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    grant = ngx_pcalloc(call->request->pool, sizeof(ngx_lockbox_grant_t));
+
+    if (grant == NULL
+        || ngx_http_lockbox_admin_case_open(call, result->request, &request)
+           != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (!ngx_http_lockbox_is_engineer(call, &request)) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_FORBIDDEN_ROLE, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (!ngx_http_lockbox_is_text(&request.state, "approved")) {
+        ngx_http_lockbox_conflict(call, &request);
+        return;
+    }
+
+    rc = ngx_http_lockbox_grant_window(call, &request, grant);
+
+    if (rc == NGX_DECLINED) {
+        ngx_str_set(&request.state, "expired");
+        ngx_http_lockbox_conflict(call, &request);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    call->data = grant;
+
+    if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_lockbox_admin_step(call, "grant",
+                                ngx_http_lockbox_admin_about(call),
+                                ngx_http_lockbox_grant_recorded);
+}
+
+
+/*
+ * The grant follows from the seals alone, and always the same one.
+ * NGX_DECLINED when its time is over, NGX_ERROR when approvals are missing.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant)
+{
+    int64_t                         approved;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    approved = ngx_lockbox_seal_approved(request->seals, request->nseals,
+                                         conf->manager_needed,
+                                         ngx_http_lockbox_admin_customers(conf,
+                                                            &call->tenant));
+    if (approved == 0) {
+        ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
+                      "lockbox: the request \"%V\" of the tenant \"%V\" is "
+                      "stored as approved without the approvals it needs",
+                      &call->id, &call->tenant);
+        return NGX_ERROR;
+    }
+
+    grant->id = call->id;
+    grant->tenant = call->tenant;
+    grant->engineer_iss = request->engineer_iss;
+    grant->engineer_sub = request->engineer_sub;
+    grant->not_before = (time_t) (approved / 1000);
+    grant->expires = grant->not_before + (time_t) request->duration;
+    grant->scope = request->scope;
+
+    return grant->expires > ngx_time() ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+ngx_http_lockbox_grant_recorded(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    json_t                        *claims;
+    ngx_str_t                      token;
+    ngx_lockbox_grant_t           *grant;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    grant = call->data;
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+
+    claims = ngx_lockbox_json_own(call->request->pool,
+                                  ngx_lockbox_grant_claims(grant,
+                                                     &mcf->grant_issuer,
+                                                     &mcf->grant_audience));
+
+    if (claims == NULL
+        || ngx_lockbox_token_sign(call->request->pool, mcf->signing.elts,
+                                  NGX_LOCKBOX_GRANT_TYP, claims, &token)
+           != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (ngx_http_lockbox_wants_jwt(call->request)) {
+        ngx_http_lockbox_admin_answer_text(call, "application/jwt", &token);
+        return;
+    }
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK,
+                json_pack("{s:o, s:s, s:I}",
+                          "access_token", ngx_lockbox_json_text(&token),
+                          "token_type", "Bearer",
+                          "expires_in",
+                          (json_int_t) (grant->expires - ngx_time())));
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_wants_jwt(ngx_http_request_t *r)
+{
+    ngx_str_t               value;
+    static const ngx_str_t  name = ngx_string("Accept");
+
+    return ngx_http_lockbox_header_find(r, &name, &value) == 1
+           && value.len >= sizeof("application/jwt") - 1
+           && ngx_strncasecmp(value.data, (u_char *) "application/jwt",
+                              sizeof("application/jwt") - 1)
+              == 0;
+}

@@ -1,0 +1,594 @@
+/*
+ * The admin API: directives and mounting.
+ */
+
+#include "ngx_http_lockbox_admin.h"
+#include "ngx_lockbox_name.h"
+
+
+/* A page of 100 requests with all that belongs to them fits. */
+#define NGX_HTTP_LOCKBOX_ADMIN_REPLY_MAX  (16 * 1024 * 1024)
+
+#define NGX_HTTP_LOCKBOX_ANSWER_MIN       60
+#define NGX_HTTP_LOCKBOX_ANSWER_MAX       (14 * 24 * 3600)
+#define NGX_HTTP_LOCKBOX_APPROVALS_MAX    9
+
+
+static void *ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf,
+    void *conf);
+static void *ngx_http_lockbox_admin_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_lockbox_admin_merge_loc_conf(ngx_conf_t *cf,
+    void *parent, void *child);
+static ngx_int_t ngx_http_lockbox_admin_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_lockbox_admin_complete(ngx_conf_t *cf,
+    ngx_http_lockbox_main_conf_t *mcf);
+static ngx_int_t ngx_http_lockbox_admin_tenants(ngx_conf_t *cf,
+    ngx_http_lockbox_main_conf_t *mcf, ngx_http_lockbox_admin_conf_t *conf);
+static ngx_int_t ngx_http_lockbox_admin_init_process(ngx_cycle_t *cycle);
+static void ngx_http_lockbox_admin_exit_process(ngx_cycle_t *cycle);
+static char *ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_lockbox_admin_within(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_lockbox_admin_approvals(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_str_t ngx_http_lockbox_admin_stage(ngx_str_t *param,
+    ngx_uint_t *manager);
+static char *ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_lockbox_admin_ticket(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+
+
+static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
+
+    { ngx_string("lockbox_admin"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_http_lockbox_admin,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_admin_loc_conf_t, enable),
+      NULL },
+
+    { ngx_string("lockbox_answer_within"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_lockbox_admin_within,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_approvals"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_lockbox_admin_approvals,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_manager_only"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_lockbox_admin_manager_only,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_ticket_pattern"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_admin_ticket,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_retention"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_admin_conf_t, retention),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_lockbox_admin_module_ctx = {
+    NULL,                                    /* preconfiguration */
+    ngx_http_lockbox_admin_init,             /* postconfiguration */
+
+    ngx_http_lockbox_admin_create_main_conf, /* create main configuration */
+    ngx_http_lockbox_admin_init_main_conf,   /* init main configuration */
+
+    NULL,                                    /* create server configuration */
+    NULL,                                    /* merge server configuration */
+
+    ngx_http_lockbox_admin_create_loc_conf,  /* create location configuration */
+    ngx_http_lockbox_admin_merge_loc_conf    /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_lockbox_admin_module = {
+    NGX_MODULE_V1,
+    &ngx_http_lockbox_admin_module_ctx,      /* module context */
+    ngx_http_lockbox_admin_commands,         /* module directives */
+    NGX_HTTP_MODULE,                         /* module type */
+    NULL,                                    /* init master */
+    NULL,                                    /* init module */
+    ngx_http_lockbox_admin_init_process,     /* init process */
+    NULL,                                    /* init thread */
+    NULL,                                    /* exit thread */
+    ngx_http_lockbox_admin_exit_process,     /* exit process */
+    NULL,                                    /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+ngx_http_lockbox_admin_conf_t *
+ngx_http_lockbox_admin_conf(ngx_http_request_t *r)
+{
+    return ngx_http_get_module_main_conf(r, ngx_http_lockbox_admin_module);
+}
+
+
+ngx_uint_t
+ngx_http_lockbox_admin_customers(const ngx_http_lockbox_admin_conf_t *conf,
+    const ngx_str_t *tenant)
+{
+    ngx_str_t   *listed;
+    ngx_uint_t   i;
+
+    listed = conf->manager_only.elts;
+
+    for (i = 0; i < conf->manager_only.nelts; i++) {
+        if (listed[i].len == tenant->len
+            && ngx_memcmp(listed[i].data, tenant->data, tenant->len) == 0)
+        {
+            return 0;
+        }
+    }
+
+    return conf->customer_needed;
+}
+
+
+static void *
+ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lockbox_admin_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->ticket = NULL;
+     *     conf->mounted = 0;
+     *     conf->redis = NULL;
+     */
+
+    conf->manager_within = NGX_CONF_UNSET;
+    conf->customer_within = NGX_CONF_UNSET;
+    conf->manager_needed = NGX_CONF_UNSET_UINT;
+    conf->customer_needed = NGX_CONF_UNSET_UINT;
+    conf->retention = NGX_CONF_UNSET;
+
+    if (ngx_array_init(&conf->manager_only, cf->pool, 4, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return conf;
+}
+
+
+static char *
+ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf, void *data)
+{
+    ngx_http_lockbox_admin_conf_t *conf = data;
+
+    ngx_conf_init_value(conf->manager_within, 3600);
+    ngx_conf_init_value(conf->customer_within, 12 * 3600);
+    ngx_conf_init_uint_value(conf->manager_needed, 1);
+    ngx_conf_init_uint_value(conf->customer_needed, 1);
+    ngx_conf_init_value(conf->retention, 400 * 24 * 3600);
+
+    if (conf->retention == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lockbox_retention\" must not be zero");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_lockbox_admin_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_lockbox_admin_loc_conf_t  *lcf;
+
+    lcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lockbox_admin_loc_conf_t));
+    if (lcf == NULL) {
+        return NULL;
+    }
+
+    lcf->enable = NGX_CONF_UNSET;
+
+    return lcf;
+}
+
+
+/*
+ * Not inherited: the prefix belongs to one location.  Neither is the content
+ * handler that the directive sets.
+ */
+
+static char *
+ngx_http_lockbox_admin_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child)
+{
+    ngx_http_lockbox_admin_loc_conf_t *conf = child;
+
+    ngx_http_lockbox_loc_conf_t  *lcf;
+
+    if (conf->enable == NGX_CONF_UNSET) {
+        conf->enable = 0;
+    }
+
+    lcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_lockbox_module);
+
+    /* modules merge in order: the gate's configuration is merged by now */
+
+    if (conf->enable && lcf->enable == 1) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"lockbox_admin on\" in the gated location \"%V\": "
+                      "nobody could ask for a grant there; add \"lockbox "
+                      "off\"", &conf->prefix);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_admin_init(ngx_conf_t *cf)
+{
+    ngx_http_lockbox_main_conf_t   *mcf;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
+    conf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_lockbox_admin_module);
+
+    if (conf->mounted
+        && ngx_http_lockbox_admin_complete(cf, mcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lockbox_admin_tenants(cf, mcf, conf);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_admin_complete(ngx_conf_t *cf,
+    ngx_http_lockbox_main_conf_t *mcf)
+{
+    const char  *missing;
+
+    missing = mcf->redis.addr == NULL ? "lockbox_redis"
+              : mcf->issuers.rules.nelts == 0 ? "lockbox_issuer"
+              : mcf->signing.nelts == 0 ? "lockbox_signing_key"
+              : !ngx_http_lockbox_audit_configured(cf) ? "lockbox_audit_log"
+              : NULL;
+
+    if (missing != NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"lockbox_admin on\" needs \"%s\"", missing);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* A tenant that is known by name must have somebody who can approve. */
+
+static ngx_int_t
+ngx_http_lockbox_admin_tenants(ngx_conf_t *cf,
+    ngx_http_lockbox_main_conf_t *mcf, ngx_http_lockbox_admin_conf_t *conf)
+{
+    ngx_uint_t                     i;
+    ngx_http_complex_value_t      *tenant;
+    ngx_http_lockbox_loc_conf_t  **gated;
+
+    gated = mcf->gated.elts;
+
+    for (i = 0; i < mcf->gated.nelts; i++) {
+        tenant = gated[i]->tenant;
+
+        if (tenant->lengths != NULL
+            || ngx_http_lockbox_admin_customers(conf, &tenant->value) == 0
+            || ngx_lockbox_identity_customer_possible(&mcf->issuers,
+                                                      &tenant->value))
+        {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "no \"lockbox_issuer\" can speak for the customer of "
+                      "the tenant \"%V\", gated in %V:%ui",
+                      &tenant->value, &gated[i]->file, gated[i]->line);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_admin_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lockbox_main_conf_t   *mcf;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_lockbox_admin_module);
+    if (conf == NULL
+        || !conf->mounted
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lockbox_module);
+
+    conf->redis = ngx_lockbox_redis_create(&mcf->redis, "admin",
+                                           NGX_HTTP_LOCKBOX_ADMIN_REPLY_MAX,
+                                           cycle->log);
+    if (conf->redis == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lockbox_admin_sweep_start(cycle, conf);
+}
+
+
+static void
+ngx_http_lockbox_admin_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_lockbox_admin_module);
+
+    if (conf != NULL && conf->redis != NULL) {
+        ngx_lockbox_redis_destroy(conf->redis);
+        conf->redis = NULL;
+    }
+}
+
+
+static char *
+ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
+{
+    ngx_http_lockbox_admin_loc_conf_t *lcf = data;
+
+    char                           *rv;
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    rv = ngx_conf_set_flag_slot(cf, cmd, data);
+
+    if (rv != NGX_CONF_OK || !lcf->enable) {
+        return rv;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (
+#if (NGX_PCRE)
+        clcf->regex ||
+#endif
+        clcf->named
+        || clcf->noname
+        || clcf->name.len == 0
+        || clcf->name.data[0] != '/'
+        || clcf->name.data[clcf->name.len - 1] != '/')
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lockbox_admin\" needs a prefix location that "
+                           "ends with \"/\", not \"%V\"", &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    conf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_lockbox_admin_module);
+    conf->mounted++;
+
+    lcf->prefix = clcf->name;
+    clcf->handler = ngx_http_lockbox_admin_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_lockbox_admin_within(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
+{
+    ngx_http_lockbox_admin_conf_t *conf = data;
+
+    time_t       seconds, *field;
+    ngx_str_t   *param, value;
+    ngx_uint_t   i, manager;
+
+    param = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        value = ngx_http_lockbox_admin_stage(&param[i], &manager);
+        seconds = value.len != 0 ? ngx_parse_time(&value, 1)
+                                 : (time_t) NGX_ERROR;
+
+        if (seconds == (time_t) NGX_ERROR
+            || seconds < NGX_HTTP_LOCKBOX_ANSWER_MIN
+            || seconds > NGX_HTTP_LOCKBOX_ANSWER_MAX)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\", it must be manager= "
+                               "or customer= with a time from 1 minute to 14 "
+                               "days", &param[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        field = manager ? &conf->manager_within : &conf->customer_within;
+
+        if (*field != NGX_CONF_UNSET) {
+            return "is duplicate";
+        }
+
+        *field = seconds;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *data)
+{
+    ngx_http_lockbox_admin_conf_t *conf = data;
+
+    ngx_int_t    n;
+    ngx_str_t   *param, value;
+    ngx_uint_t   i, manager, *field;
+
+    param = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        value = ngx_http_lockbox_admin_stage(&param[i], &manager);
+        n = value.len != 0 ? ngx_atoi(value.data, value.len) : NGX_ERROR;
+
+        if (n < 1 || n > NGX_HTTP_LOCKBOX_APPROVALS_MAX) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\", it must be manager= "
+                               "or customer= with a number from 1 to %d; "
+                               "tenants without a customer's approval are "
+                               "listed by \"lockbox_manager_only\"",
+                               &param[i], NGX_HTTP_LOCKBOX_APPROVALS_MAX);
+            return NGX_CONF_ERROR;
+        }
+
+        field = manager ? &conf->manager_needed : &conf->customer_needed;
+
+        if (*field != NGX_CONF_UNSET_UINT) {
+            return "is duplicate";
+        }
+
+        *field = (ngx_uint_t) n;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* The value of "manager=value" or "customer=value", empty if it is neither. */
+
+static ngx_str_t
+ngx_http_lockbox_admin_stage(ngx_str_t *param, ngx_uint_t *manager)
+{
+    size_t     len;
+    ngx_str_t  value;
+
+    ngx_str_null(&value);
+
+    *manager = ngx_strncmp(param->data, "manager=", 8) == 0;
+    len = *manager ? sizeof("manager=") - 1 : sizeof("customer=") - 1;
+
+    if (*manager || ngx_strncmp(param->data, "customer=", 9) == 0) {
+        value.data = param->data + len;
+        value.len = param->len - len;
+    }
+
+    return value;
+}
+
+
+static char *
+ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *data)
+{
+    ngx_http_lockbox_admin_conf_t *conf = data;
+
+    ngx_str_t   *value, *tenant;
+    ngx_uint_t   i, j;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (!ngx_lockbox_tenant_valid(&value[i])) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid tenant \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        tenant = conf->manager_only.elts;
+
+        for (j = 0; j < conf->manager_only.nelts; j++) {
+            if (tenant[j].len == value[i].len
+                && ngx_memcmp(tenant[j].data, value[i].data, value[i].len)
+                   == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate tenant \"%V\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        tenant = ngx_array_push(&conf->manager_only);
+        if (tenant == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *tenant = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_lockbox_admin_ticket(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
+{
+    ngx_http_lockbox_admin_conf_t *conf = data;
+
+    u_char                errstr[NGX_MAX_CONF_ERRSTR];
+    ngx_str_t            *value;
+    ngx_regex_compile_t   rc;
+
+    if (conf->ticket != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    ngx_memzero(&rc, sizeof(ngx_regex_compile_t));
+
+    rc.pattern = value[1];
+    rc.pool = cf->pool;
+    rc.err.len = NGX_MAX_CONF_ERRSTR;
+    rc.err.data = errstr;
+
+    if (ngx_regex_compile(&rc) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V", &rc.err);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->ticket = rc.regex;
+
+    return NGX_CONF_OK;
+}

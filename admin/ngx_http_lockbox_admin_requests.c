@@ -1,0 +1,659 @@
+/*
+ * What the calls do: filing, looking, and who the caller is.
+ */
+
+#include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_seals.h"
+#include "ngx_http_lockbox_headers.h"
+#include "ngx_lockbox_json.h"
+#include "ngx_lockbox_name.h"
+#include "ngx_lockbox_scope.h"
+
+
+#define NGX_HTTP_LOCKBOX_JUSTIFICATION_MIN  10
+#define NGX_HTTP_LOCKBOX_JUSTIFICATION_MAX  2000
+#define NGX_HTTP_LOCKBOX_TICKET_MAX         128
+#define NGX_HTTP_LOCKBOX_DURATION_MIN       60
+#define NGX_HTTP_LOCKBOX_PAGE               50
+#define NGX_HTTP_LOCKBOX_PAGE_MAX           100
+#define NGX_HTTP_LOCKBOX_CURSOR_MAX         64
+
+
+typedef struct {
+    ngx_str_t                  justification;
+    ngx_str_t                  reason;
+    ngx_str_t                  ticket;
+    int64_t                    duration;
+    ngx_lockbox_scope_t        scope;
+} ngx_http_lockbox_filing_t;
+
+
+typedef struct {
+    ngx_str_t                  state;
+    ngx_str_t                  cursor;
+    ngx_int_t                  limit;
+} ngx_http_lockbox_query_t;
+
+
+static ngx_int_t ngx_http_lockbox_filing_read(
+    ngx_http_lockbox_admin_call_t *call, ngx_http_lockbox_filing_t *filing,
+    ngx_lockbox_fault_t *fault);
+static ngx_int_t ngx_http_lockbox_filing_ticket(
+    ngx_http_lockbox_admin_call_t *call, ngx_str_t *ticket,
+    ngx_lockbox_fault_t *fault);
+static ngx_uint_t ngx_http_lockbox_filing_prose(const ngx_str_t *text,
+    size_t min, size_t max);
+static ngx_uint_t ngx_http_lockbox_listed(const ngx_str_t *text,
+    const char *const *list);
+static json_t *ngx_http_lockbox_filing_args(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_filing_t *filing);
+static void ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static const char *ngx_http_lockbox_query_read(ngx_http_request_t *r,
+    ngx_http_lockbox_query_t *query, ngx_str_t *wrong);
+static ngx_int_t ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
+    const ngx_str_t *name, const ngx_str_t *value);
+static void ngx_http_lockbox_listed_page(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+
+
+static const char *const  ngx_http_lockbox_reasons[] = {
+    "customer_initiated_support", "vendor_initiated_service",
+    "vendor_initiated_review", "third_party_data_request",
+    "production_alert", NULL
+};
+
+
+static const char *const  ngx_http_lockbox_states[] = {
+    "awaiting_manager", "awaiting_customer", "needs_info", "approved",
+    "denied", "lapsed", "cancelled", "revoked", "completed", "expired", NULL
+};
+
+
+static const char *const  ngx_http_lockbox_filing_members[] = {
+    "justification", "reason", "ticket", "duration", "access", NULL
+};
+
+
+void
+ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_int_t                       rc;
+    ngx_http_request_t             *r;
+    ngx_lockbox_fault_t             fault;
+    ngx_http_lockbox_filing_t       filing;
+    ngx_http_lockbox_main_conf_t   *mcf;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    r = call->request;
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+    conf = ngx_http_lockbox_admin_conf(r);
+
+    if (!(call->identity.roles & NGX_LOCKBOX_ROLE_ENGINEER)) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_FORBIDDEN_ROLE, NULL,
+                                      NULL);
+        return;
+    }
+
+    rc = ngx_http_lockbox_filing_read(call, &filing, &fault);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (ngx_http_lockbox_admin_customers(conf, &call->tenant) != 0
+        && !ngx_lockbox_identity_customer_possible(&mcf->issuers,
+                                                   &call->tenant))
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_NOT_FOUND,
+                                      "No identity provider is configured "
+                                      "that could speak for the customer of "
+                                      "this tenant.", NULL);
+        return;
+    }
+
+    call->id.len = NGX_LOCKBOX_ID_LEN;
+    call->id.data = ngx_pnalloc(r->pool, NGX_LOCKBOX_ID_LEN);
+
+    if (call->id.data == NULL
+        || ngx_lockbox_id_create(call->id.data,
+                                 (uint64_t) ngx_http_lockbox_admin_now())
+           != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    call->leg->request_id = call->id;
+
+    if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_lockbox_admin_step(call, "file",
+                                ngx_http_lockbox_filing_args(call, &filing),
+                                ngx_http_lockbox_filed);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_filing_read(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_filing_t *filing, ngx_lockbox_fault_t *fault)
+{
+    ngx_int_t                      rc;
+    ngx_pool_t                    *pool;
+    const json_t                  *body;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+    pool = call->request->pool;
+    body = call->body;
+
+    rc = ngx_http_lockbox_admin_members(call,
+                                        ngx_http_lockbox_filing_members,
+                                        fault);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_lockbox_json_string(body, "justification", &filing->justification)
+        != NGX_OK
+        || !ngx_http_lockbox_filing_prose(&filing->justification,
+                                          NGX_HTTP_LOCKBOX_JUSTIFICATION_MIN,
+                                          NGX_HTTP_LOCKBOX_JUSTIFICATION_MAX))
+    {
+        return ngx_lockbox_json_fault(pool, fault,
+                                      "It must be a text of 10 to 2000 "
+                                      "characters.", "/justification");
+    }
+
+    if (ngx_lockbox_json_string(body, "reason", &filing->reason) != NGX_OK
+        || !ngx_http_lockbox_listed(&filing->reason, ngx_http_lockbox_reasons))
+    {
+        return ngx_lockbox_json_fault(pool, fault,
+                                      "It must be one of the reason codes.",
+                                      "/reason");
+    }
+
+    if (ngx_lockbox_json_integer(body, "duration", &filing->duration) != NGX_OK
+        || filing->duration < NGX_HTTP_LOCKBOX_DURATION_MIN
+        || filing->duration > (int64_t) mcf->max_duration)
+    {
+        return ngx_lockbox_json_fault(pool, fault,
+                                      "It must be a whole number of seconds "
+                                      "from 60 to the longest window.",
+                                      "/duration");
+    }
+
+    rc = ngx_http_lockbox_filing_ticket(call, &filing->ticket, fault);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_lockbox_scope_parse(pool, json_object_get(body, "access"),
+                                   NGX_LOCKBOX_SCOPE_ACCESS, "/access",
+                                   &filing->scope, fault);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_filing_ticket(ngx_http_lockbox_admin_call_t *call,
+    ngx_str_t *ticket, ngx_lockbox_fault_t *fault)
+{
+    ngx_int_t                       rc;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    ngx_str_null(ticket);
+
+    rc = ngx_lockbox_json_string(call->body, "ticket", ticket);
+
+    if (rc == NGX_DECLINED && conf->ticket == NULL) {
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK
+        || !ngx_http_lockbox_filing_prose(ticket, 1,
+                                          NGX_HTTP_LOCKBOX_TICKET_MAX))
+    {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It must be a text of 1 to 128 "
+                                      "characters.", "/ticket");
+    }
+
+    if (conf->ticket != NULL
+        && ngx_regex_exec(conf->ticket, ticket, NULL, 0) < 0)
+    {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It is not in the form of a ticket.",
+                                      "/ticket");
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Whether the text has "min" to "max" characters, and none that would not
+ * show.  jansson has made sure that it is UTF-8.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_filing_prose(const ngx_str_t *text, size_t min, size_t max)
+{
+    size_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < text->len; i++) {
+        if ((text->data[i] < 0x20 && text->data[i] != LF)
+            || text->data[i] == 0x7f)
+        {
+            return 0;
+        }
+
+        n += (text->data[i] & 0xc0) != 0x80;
+    }
+
+    return n >= min && n <= max;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_listed(const ngx_str_t *text, const char *const *list)
+{
+    for ( /* void */ ; *list != NULL; list++) {
+        if (ngx_strlen(*list) == text->len
+            && ngx_memcmp(*list, text->data, text->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static json_t *
+ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_filing_t *filing)
+{
+    json_t                         *args, *request;
+    ngx_str_t                       access, decision;
+    ngx_lockbox_seal_t              seal;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    ngx_memzero(&seal, sizeof(ngx_lockbox_seal_t));
+
+    seal.engineer_iss = call->identity.iss;
+    seal.engineer_sub = call->identity.sub;
+    seal.duration = filing->duration;
+    ngx_str_set(&seal.stage, "engineer");
+    ngx_str_set(&seal.decision, "request");
+
+    if (ngx_http_lockbox_admin_seal(call, &seal, &filing->scope, NULL,
+                                    &access, &decision)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    request = json_pack("{s:o, s:o, s:o, s:o, s:I, s:o}",
+                  "id", ngx_lockbox_json_text(&call->id),
+                  "tenant", ngx_lockbox_json_text(&call->tenant),
+                  "justification",
+                      ngx_lockbox_json_text(&filing->justification),
+                  "reason", ngx_lockbox_json_text(&filing->reason),
+                  "duration", (json_int_t) filing->duration,
+                  "access", ngx_lockbox_json_text(&access));
+
+    if (filing->ticket.len != 0
+        && ngx_lockbox_json_set(request, "ticket",
+                                ngx_lockbox_json_text(&filing->ticket))
+           != NGX_OK)
+    {
+        json_decref(request);
+        return NULL;
+    }
+
+    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I}",
+                  "actor", ngx_http_lockbox_admin_actor(&call->identity),
+                  "request", request,
+                  "decision", ngx_lockbox_json_text(&decision),
+                  "decided_at", (json_int_t) seal.at,
+                  "answer_within", (json_int_t) conf->manager_within * 1000,
+                  "retention", (json_int_t) conf->retention * 1000);
+
+    return args;
+}
+
+
+static void
+ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    u_char                             *p;
+    ngx_str_t                           location;
+    ngx_http_request_t                 *r;
+    ngx_http_lockbox_admin_loc_conf_t  *lcf;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    r = call->request;
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_admin_module);
+
+    location.len = lcf->prefix.len + sizeof("v1/tenants//requests/") - 1
+                   + call->tenant.len + call->id.len;
+    location.data = ngx_pnalloc(r->pool, location.len);
+
+    if (location.data != NULL) {
+        p = location.data;
+        (void) ngx_slprintf(p, p + location.len, "%Vv1/tenants/%V/requests/%V",
+                            &lcf->prefix, &call->tenant, &call->id);
+    }
+
+    if (location.data == NULL
+        || ngx_http_lockbox_header_add(r, "Location", &location) != NGX_OK)
+    {
+        ngx_http_lockbox_admin_answer(call, NGX_HTTP_CREATED, NULL);
+        return;
+    }
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_CREATED,
+                                 ngx_http_lockbox_admin_view(result->request));
+}
+
+
+void
+ngx_http_lockbox_admin_show(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_http_lockbox_admin_step(call, "show",
+                                ngx_http_lockbox_admin_about(call),
+                                ngx_http_lockbox_shown);
+}
+
+
+static void
+ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK,
+                                 ngx_http_lockbox_admin_view(result->request));
+}
+
+
+json_t *
+ngx_http_lockbox_admin_about(ngx_http_lockbox_admin_call_t *call)
+{
+    return json_pack("{s:o, s:o, s:o}",
+                     "actor", ngx_http_lockbox_admin_actor(&call->identity),
+                     "tenant", ngx_lockbox_json_text(&call->tenant),
+                     "id", ngx_lockbox_json_text(&call->id));
+}
+
+
+json_t *
+ngx_http_lockbox_admin_actor(const ngx_lockbox_identity_t *identity)
+{
+    json_t                         *actor, *roles;
+    const ngx_lockbox_role_name_t  *name;
+
+    roles = json_object();
+
+    for (name = ngx_lockbox_role_names; name->name != NULL; name++) {
+        if (ngx_lockbox_json_set(roles, name->name,
+                                 json_boolean(identity->roles & name->role))
+            != NGX_OK)
+        {
+            json_decref(roles);
+            return NULL;
+        }
+    }
+
+    actor = json_pack("{s:o, s:o, s:o}",
+                      "iss", ngx_lockbox_json_text(&identity->iss),
+                      "sub", ngx_lockbox_json_text(&identity->sub),
+                      "roles", roles);
+
+    if (identity->tenant.len != 0
+        && ngx_lockbox_json_set(actor, "tenant",
+                                ngx_lockbox_json_text(&identity->tenant))
+           != NGX_OK)
+    {
+        json_decref(actor);
+        return NULL;
+    }
+
+    return actor;
+}
+
+
+void
+ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call)
+{
+    json_t                    *args;
+    ngx_lockbox_fault_t        fault;
+    ngx_http_lockbox_query_t   query;
+
+    fault.reason = ngx_http_lockbox_query_read(call->request, &query,
+                                               &fault.member);
+    if (fault.reason != NULL) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    args = json_pack("{s:o, s:I}",
+                     "actor", ngx_http_lockbox_admin_actor(&call->identity),
+                     "limit", (json_int_t) query.limit);
+
+    if ((call->tenant.len != 0
+         && ngx_lockbox_json_set(args, "tenant",
+                                 ngx_lockbox_json_text(&call->tenant))
+            != NGX_OK)
+        || (query.state.len != 0
+            && ngx_lockbox_json_set(args, "state",
+                                    ngx_lockbox_json_text(&query.state))
+               != NGX_OK)
+        || (query.cursor.len != 0
+            && ngx_lockbox_json_set(args, "cursor",
+                                    ngx_lockbox_json_text(&query.cursor))
+               != NGX_OK))
+    {
+        json_decref(args);
+        args = NULL;
+    }
+
+    ngx_http_lockbox_admin_step(call, "list", args,
+                                ngx_http_lockbox_listed_page);
+}
+
+
+/*
+ * Takes the query apart; a parameter that is unknown or given twice is an
+ * error, so that nobody relies on one that does nothing.  NULL, or what is
+ * wrong with the parameter "wrong".
+ */
+
+static const char *
+ngx_http_lockbox_query_read(ngx_http_request_t *r,
+    ngx_http_lockbox_query_t *query, ngx_str_t *wrong)
+{
+    u_char     *p, *end, *next, *eq;
+    ngx_str_t   name, value;
+
+    ngx_memzero(query, sizeof(ngx_http_lockbox_query_t));
+
+    p = r->args.data;
+    end = p + r->args.len;
+
+    for ( /* void */ ; p < end; p = next + 1) {
+        next = ngx_strlchr(p, end, '&');
+        next = next != NULL ? next : end;
+
+        eq = ngx_strlchr(p, next, '=');
+        eq = eq != NULL ? eq : next;
+
+        name.data = p;
+        name.len = (size_t) (eq - p);
+
+        value.data = eq < next ? eq + 1 : next;
+        value.len = (size_t) (next - value.data);
+
+        if (ngx_http_lockbox_query_set(query, &name, &value) != NGX_OK) {
+            *wrong = name;
+            return "The parameter is unknown, given twice or out of range.";
+        }
+    }
+
+    if (query->limit == 0) {
+        query->limit = NGX_HTTP_LOCKBOX_PAGE;
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
+    const ngx_str_t *name, const ngx_str_t *value)
+{
+    if (name->len == 5 && ngx_strncmp(name->data, "state", 5) == 0
+        && query->state.len == 0
+        && ngx_http_lockbox_listed(value, ngx_http_lockbox_states))
+    {
+        query->state = *value;
+        return NGX_OK;
+    }
+
+    if (name->len == 6 && ngx_strncmp(name->data, "cursor", 6) == 0
+        && query->cursor.len == 0
+        && value->len > 0 && value->len <= NGX_HTTP_LOCKBOX_CURSOR_MAX)
+    {
+        query->cursor = *value;
+        return NGX_OK;
+    }
+
+    if (name->len == 5 && ngx_strncmp(name->data, "limit", 5) == 0
+        && query->limit == 0)
+    {
+        query->limit = ngx_atoi(value->data, value->len);
+
+        return query->limit >= 1 && query->limit <= NGX_HTTP_LOCKBOX_PAGE_MAX
+               ? NGX_OK : NGX_DECLINED;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_lockbox_listed_page(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    size_t               i;
+    json_t              *list, *answer, *next;
+    ngx_lockbox_fault_t  fault;
+
+    if (result->decision == NGX_LOCKBOX_INVALID_MEMBER) {
+        ngx_str_set(&fault.member, "cursor");
+        fault.reason = "The cursor does not come from this list.";
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    list = json_array();
+
+    for (i = 0; i < json_array_size(result->requests); i++) {
+        if (json_array_append_new(list,
+                ngx_http_lockbox_admin_view(json_array_get(result->requests,
+                                                           i)))
+            != 0)
+        {
+            json_decref(list);
+            list = NULL;
+            break;
+        }
+    }
+
+    next = result->next.len != 0 ? ngx_lockbox_json_text(&result->next)
+                                 : json_null();
+
+    answer = json_pack("{s:o, s:o}", "requests", list, "next", next);
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK, answer);
+}
+
+
+void
+ngx_http_lockbox_admin_whoami(ngx_http_lockbox_admin_call_t *call)
+{
+    json_t                         *answer, *roles;
+    const ngx_lockbox_identity_t   *identity;
+    const ngx_lockbox_role_name_t  *name;
+
+    identity = &call->identity;
+    roles = json_array();
+
+    for (name = ngx_lockbox_role_names; name->name != NULL; name++) {
+        if ((identity->roles & name->role)
+            && json_array_append_new(roles, json_string(name->name)) != 0)
+        {
+            json_decref(roles);
+            roles = NULL;
+        }
+    }
+
+    answer = json_pack("{s:o, s:o, s:o, s:o, s:o}",
+                 "iss", ngx_lockbox_json_text(&identity->iss),
+                 "sub", ngx_lockbox_json_text(&identity->sub),
+                 "roles", roles,
+                 "tenant", identity->tenant.len != 0
+                           ? ngx_lockbox_json_text(&identity->tenant)
+                           : json_null(),
+                 "expires_at",
+                 ngx_http_lockbox_admin_view_time((int64_t) identity->expires
+                                                  * 1000));
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK, answer);
+}
+
+
+void
+ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK,
+                                  ngx_lockbox_jwks_json(&mcf->accepted));
+}

@@ -1,0 +1,74 @@
+/*
+ * Requests as the module believes them: what the seals bear out, and nothing
+ * that only Redis says.
+ */
+
+#ifndef _NGX_HTTP_LOCKBOX_ADMIN_SEALS_H_INCLUDED_
+#define _NGX_HTTP_LOCKBOX_ADMIN_SEALS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <jansson.h>
+
+#include "ngx_http_lockbox_admin.h"
+#include "ngx_lockbox_scope.h"
+#include "ngx_lockbox_seal.h"
+
+
+typedef struct {
+    ngx_str_t              state;         /* Redis's word: order, no more */
+    int64_t                version;
+    int64_t                duration;      /* sealed */
+    ngx_lockbox_scope_t    scope;         /* sealed */
+    ngx_str_t              engineer_iss;  /* sealed */
+    ngx_str_t              engineer_sub;  /* sealed */
+    ngx_lockbox_seal_t    *seals;
+    ngx_uint_t             nseals;
+    ngx_str_t              last;          /* hash of the last seal */
+} ngx_http_lockbox_admin_case_t;
+
+
+/*
+ * Reads a request from the fields of its hash and verifies its seals against
+ * everything that permission hangs on.  The names of those who approved go
+ * into the call's audit record.
+ *
+ * NGX_OK; NGX_DECLINED, with a line in the error log, when the fields are not
+ * what was sealed; NGX_ERROR without memory.
+ */
+ngx_int_t ngx_http_lockbox_admin_case_open(
+    ngx_http_lockbox_admin_call_t *call, const json_t *fields,
+    ngx_http_lockbox_admin_case_t *request);
+
+/*
+ * Seals a step of the caller's.  "seal" comes with engineer, version,
+ * duration, stage, decision and prev; request, tenant, access_hash, by and at
+ * are filled in.  "comment" may be NULL.  "access" becomes the JSON text of
+ * the scope, "decision" that of the decision with its seal, both pool memory.
+ * NGX_ERROR without memory or when OpenSSL refuses.
+ */
+ngx_int_t ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope,
+    const ngx_str_t *comment, ngx_str_t *access, ngx_str_t *decision);
+
+/*
+ * NGX_OK when the body has no member beside the listed ones (ended by NULL),
+ * else NGX_DECLINED and the fault.
+ */
+ngx_int_t ngx_http_lockbox_admin_members(ngx_http_lockbox_admin_call_t *call,
+    const char *const *names, ngx_lockbox_fault_t *fault);
+
+/*
+ * The arguments of a step about the request that the path names: actor,
+ * tenant, id.  A new reference, NULL without memory.
+ */
+json_t *ngx_http_lockbox_admin_about(ngx_http_lockbox_admin_call_t *call);
+
+/* Unix milliseconds of the event loop. */
+int64_t ngx_http_lockbox_admin_now(void);
+
+
+#endif /* _NGX_HTTP_LOCKBOX_ADMIN_SEALS_H_INCLUDED_ */

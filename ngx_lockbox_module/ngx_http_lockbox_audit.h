@@ -1,0 +1,82 @@
+/*
+ * The audit log: an intent before any effect, the outcome in the log phase.
+ */
+
+#ifndef _NGX_HTTP_LOCKBOX_AUDIT_H_INCLUDED_
+#define _NGX_HTTP_LOCKBOX_AUDIT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_lockbox_decision.h"
+#include "ngx_lockbox_name.h"
+#include "ngx_lockbox_scope.h"
+
+
+/*
+ * What is known of one request or subrequest and goes on record.  It outlives
+ * internal redirects, which wipe module contexts.  Texts are pool memory.
+ */
+typedef struct ngx_http_lockbox_leg_s  ngx_http_lockbox_leg_t;
+
+struct ngx_http_lockbox_leg_s {
+    ngx_http_lockbox_leg_t    *next;
+    ngx_http_request_t        *request;
+
+    u_char                     id[NGX_LOCKBOX_ID_LEN];   /* event.id */
+    ngx_str_t                  action;                   /* event.action */
+    ngx_lockbox_decision_t     decision;
+
+    /* who, as far as a genuine token has shown it */
+    ngx_str_t                  user_iss;
+    ngx_str_t                  user_sub;
+
+    ngx_str_t                  tenant;
+    ngx_str_t                  request_id;
+    ngx_str_t                  service;
+    ngx_lockbox_strings_t      labels;
+
+    ngx_str_t                  path;         /* as it was decided on */
+    time_t                     expires;      /* of the grant; 0: none shown */
+
+    /* workflow: who decided so far, "iss sub" */
+    ngx_str_t                  manager;
+    ngx_str_t                  customer;
+
+    unsigned                   intended:1;   /* an intent is on record */
+    unsigned                   refused:1;    /* our own answer was sent */
+    unsigned                   silent:1;     /* a read that is not recorded */
+};
+
+
+/*
+ * The leg of this request; makes one when there is none and "create" is set.
+ * NULL without memory, or when there is none.
+ */
+ngx_http_lockbox_leg_t *ngx_http_lockbox_audit_leg(ngx_http_request_t *r,
+    ngx_uint_t create);
+
+/*
+ * Puts the intent on record.  NGX_ERROR when a log that must take it did not:
+ * then nothing may happen, and the answer is audit_unavailable.
+ */
+ngx_int_t ngx_http_lockbox_audit_intent(ngx_http_request_t *r,
+    ngx_http_lockbox_leg_t *leg);
+
+/*
+ * Puts a step on record that no request made: a deadline that passed.  Same
+ * fields as a leg's, "outcome" 0 for its intent.  NGX_ERROR as above.
+ */
+ngx_int_t ngx_http_lockbox_audit_step(ngx_cycle_t *cycle, ngx_pool_t *pool,
+    const ngx_http_lockbox_leg_t *leg, ngx_uint_t outcome);
+
+/* 1 if an audit log that is not optional is configured, else 0. */
+ngx_uint_t ngx_http_lockbox_audit_configured(ngx_conf_t *cf);
+
+
+extern ngx_module_t  ngx_http_lockbox_audit_module;
+
+
+#endif /* _NGX_HTTP_LOCKBOX_AUDIT_H_INCLUDED_ */

@@ -1,0 +1,602 @@
+/*
+ * The gate: brings the decision its arguments and carries out its answer.
+ */
+
+#include "ngx_http_lockbox_gate.h"
+#include "ngx_http_lockbox_audit.h"
+#include "ngx_http_lockbox_headers.h"
+#include "ngx_http_lockbox_module.h"
+#include "ngx_http_lockbox_problem.h"
+#include "ngx_lockbox_grant.h"
+#include "ngx_lockbox_name.h"
+#include "ngx_lockbox_path.h"
+#include "ngx_lockbox_record.h"
+#include "ngx_lockbox_store.h"
+#include "ngx_lockbox_token.h"
+
+
+/* Offered to whoever is refused; the engineer changes it at will. */
+#define NGX_HTTP_LOCKBOX_OFFER_DURATION  3600
+
+
+typedef struct {
+    ngx_http_request_t       *request;
+    ngx_http_lockbox_leg_t   *leg;
+
+    ngx_lockbox_target_t      target;
+    ngx_lockbox_grant_t       grant;
+
+    ngx_lockbox_lookup_t     *lookup;
+    ngx_lockbox_decision_t    decision;
+
+    unsigned                  genuine:1;    /* a grant of ours was shown */
+    unsigned                  waiting:1;    /* for Redis */
+} ngx_http_lockbox_gate_ctx_t;
+
+
+static ngx_http_lockbox_gate_ctx_t *ngx_http_lockbox_gate_create(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_lockbox_gate_target(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_check(
+    ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_uint_t ngx_http_lockbox_gate_overridden(ngx_http_request_t *r);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_token(
+    ngx_http_request_t *r, ngx_str_t *token);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_open(
+    ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_int_t ngx_http_lockbox_gate_wait(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx);
+static void ngx_http_lockbox_gate_resume(void *data,
+    ngx_lockbox_decision_t liveness);
+static void ngx_http_lockbox_gate_cleanup(void *data);
+static ngx_int_t ngx_http_lockbox_gate_carry_out(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_int_t ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx);
+static json_t *ngx_http_lockbox_gate_help(ngx_http_lockbox_gate_ctx_t *ctx);
+static json_t *ngx_http_lockbox_gate_asked(
+    const ngx_lockbox_target_t *target);
+static json_t *ngx_http_lockbox_gate_granted(
+    const ngx_lockbox_grant_t *grant);
+static json_t *ngx_http_lockbox_gate_offer(
+    const ngx_lockbox_target_t *target);
+static json_t *ngx_http_lockbox_gate_labels(
+    const ngx_lockbox_target_t *target);
+
+
+/*
+ * Headers by which a client can make an upstream judge another method or
+ * target than the one that was decided on.
+ */
+
+static const ngx_str_t  ngx_http_lockbox_override_headers[] = {
+    ngx_string("x-http-method-override"),
+    ngx_string("x-http-method"),
+    ngx_string("x-method-override"),
+    ngx_string("x-original-method"),
+    ngx_string("x-original-url"),
+    ngx_string("x-original-uri"),
+    ngx_string("x-rewrite-url"),
+    ngx_null_string
+};
+
+
+ngx_int_t
+ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
+
+    if (lcf->enable && ngx_http_lockbox_audit_leg(r, 1) == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_lockbox_gate_handler(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_loc_conf_t  *lcf;
+    ngx_http_lockbox_gate_ctx_t  *ctx;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
+
+    if (!lcf->enable) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lockbox_module);
+
+    if (ctx == NULL) {
+        ctx = ngx_http_lockbox_gate_create(r);
+        if (ctx == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ctx->decision = ngx_http_lockbox_gate_check(r, ctx);
+
+        if (ctx->decision == NGX_LOCKBOX_ALLOW) {
+            if (ngx_http_lockbox_gate_wait(r, ctx) == NGX_OK) {
+                return NGX_AGAIN;
+            }
+
+            ctx->decision = NGX_LOCKBOX_STORE_UNAVAILABLE;
+        }
+    }
+
+    if (ctx->waiting) {
+        return NGX_AGAIN;
+    }
+
+    return ngx_http_lockbox_gate_carry_out(r, ctx);
+}
+
+
+static ngx_http_lockbox_gate_ctx_t *
+ngx_http_lockbox_gate_create(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_leg_t       *leg;
+    ngx_http_lockbox_gate_ctx_t  *ctx;
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_lockbox_gate_ctx_t));
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    leg = ngx_http_lockbox_audit_leg(r, 1);
+    if (leg == NULL) {
+        return NULL;
+    }
+
+    /* what was decided before an internal redirect does not count here */
+
+    leg->decision = NGX_LOCKBOX_NOT_DECIDED;
+    leg->refused = 0;
+    leg->expires = 0;
+    leg->path = r->uri;
+
+    ctx->request = r;
+    ctx->leg = leg;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_lockbox_module);
+
+    return ctx;
+}
+
+
+/* Everything that can be judged without asking Redis. */
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_check(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    if (ngx_http_lockbox_gate_target(r, ctx) != NGX_OK) {
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
+
+    if (!ngx_lockbox_path_canonical(&r->uri)) {
+        return NGX_LOCKBOX_AMBIGUOUS_TARGET;
+    }
+
+    if (ngx_http_lockbox_gate_overridden(r)) {
+        return NGX_LOCKBOX_OVERRIDE_HEADER;
+    }
+
+    return ngx_http_lockbox_gate_open(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_gate_target(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    ngx_lockbox_target_t         *target;
+    ngx_http_lockbox_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
+    target = &ctx->target;
+
+    if (ngx_http_complex_value(r, lcf->tenant, &target->tenant) != NGX_OK
+        || ngx_http_complex_value(r, lcf->service, &target->service) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (lcf->labels != NULL) {
+        target->labels.elts = lcf->labels->elts;
+        target->labels.nelts = lcf->labels->nelts;
+    }
+
+    target->method = r->method_name;
+    target->path = r->uri;
+
+    ctx->leg->tenant = target->tenant;
+    ctx->leg->service = target->service;
+    ctx->leg->labels = target->labels;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_gate_overridden(ngx_http_request_t *r)
+{
+    const ngx_str_t  *name;
+
+    for (name = ngx_http_lockbox_override_headers; name->len != 0; name++) {
+        if (ngx_http_lockbox_header_find(r, name, NULL) != 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_open(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    ngx_str_t                      text;
+    ngx_lockbox_token_t            token;
+    ngx_lockbox_decision_t         decision;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    decision = ngx_http_lockbox_gate_token(r, &text);
+    if (decision != NGX_LOCKBOX_ALLOW) {
+        return decision;
+    }
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+
+    decision = ngx_lockbox_token_open(r->pool, &mcf->grant_rule, 1, &text,
+                                      ngx_time(), &token);
+    if (!token.genuine) {
+        return decision;
+    }
+
+    switch (ngx_lockbox_grant_parse(r->pool, token.claims, &ctx->grant)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_ERROR:
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+
+    default:
+        return decision == NGX_LOCKBOX_ALLOW ? NGX_LOCKBOX_MALFORMED_TOKEN
+                                             : decision;
+    }
+
+    ctx->genuine = 1;
+    ctx->leg->user_iss = ctx->grant.engineer_iss;
+    ctx->leg->user_sub = ctx->grant.engineer_sub;
+    ctx->leg->request_id = ctx->grant.id;
+    ctx->leg->expires = ctx->grant.expires;
+
+    return decision;
+}
+
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_token(ngx_http_request_t *r, ngx_str_t *token)
+{
+    ngx_http_lockbox_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
+
+    if (lcf->token == NULL) {
+        return ngx_http_lockbox_header_bearer(r, token);
+    }
+
+    if (ngx_http_complex_value(r, lcf->token, token) != NGX_OK) {
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
+
+    return token->len != 0 ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_NO_TOKEN;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_gate_wait(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    ngx_connection_t              *c;
+    ngx_http_cleanup_t            *cln;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+
+    if (mcf->gate == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* runs when the request ends, a pool cleanup would come too late */
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->lookup = ngx_lockbox_store_liveness(mcf->gate, r->pool,
+                                             &ctx->grant.tenant,
+                                             &ctx->grant.id,
+                                             ngx_http_lockbox_gate_resume,
+                                             ctx);
+    if (ctx->lookup == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_lockbox_gate_cleanup;
+    cln->data = ctx;
+
+    ctx->waiting = 1;
+
+    if (r != r->main) {
+        return NGX_OK;
+    }
+
+    /* notice a client that leaves */
+
+    c = r->connection;
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_lockbox_store_cancel(ctx->lookup);
+        ctx->waiting = 0;
+        return NGX_ERROR;
+    }
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_lockbox_gate_resume(void *data, ngx_lockbox_decision_t liveness)
+{
+    ngx_connection_t              *c;
+    ngx_http_request_t            *r;
+    ngx_http_lockbox_gate_ctx_t   *ctx = data;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "lockbox gate liveness: %V",
+                   &ngx_lockbox_decision_info(liveness)->word);
+
+    ctx->waiting = 0;
+    ctx->decision = liveness;
+
+    if (liveness == NGX_LOCKBOX_ALLOW) {
+        mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+
+        ctx->decision = ngx_lockbox_grant_decide(&ctx->grant, &ctx->target,
+                                                 ngx_time(), mcf->leeway);
+    }
+
+    if (r == r->main) {
+        r->read_event_handler = ngx_http_block_reading;
+    }
+
+    ngx_http_core_run_phases(r);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_lockbox_gate_cleanup(void *data)
+{
+    ngx_http_lockbox_gate_ctx_t  *ctx = data;
+
+    ngx_lockbox_store_cancel(ctx->lookup);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_gate_carry_out(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    if (ctx->decision == NGX_LOCKBOX_ALLOW) {
+
+        /* once: the phase may be entered again while a later handler waits */
+
+        if (ctx->leg->decision == NGX_LOCKBOX_ALLOW) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_http_lockbox_audit_intent(r, ctx->leg) == NGX_OK) {
+            ctx->leg->decision = NGX_LOCKBOX_ALLOW;
+            return NGX_DECLINED;
+        }
+
+        ctx->decision = NGX_LOCKBOX_AUDIT_UNAVAILABLE;
+    }
+
+    return ngx_http_lockbox_gate_refuse(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    json_t                       *help;
+    ngx_int_t                     rc;
+    ngx_http_lockbox_loc_conf_t  *lcf;
+
+    ctx->leg->decision = ctx->decision;
+    ctx->leg->refused = 1;
+
+    if (r != r->main) {
+        return (ngx_int_t) ngx_lockbox_decision_info(ctx->decision)->status;
+    }
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
+
+    help = ctx->genuine ? ngx_http_lockbox_gate_help(ctx) : NULL;
+
+    rc = ngx_http_lockbox_problem_send(r, ctx->decision, &lcf->realm, NULL,
+                                       help);
+    json_decref(help);
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
+}
+
+
+/*
+ * What was asked, what is granted, and a body that files a request for the
+ * rest.  Help only: without memory the refusal goes out bare.
+ */
+
+static json_t *
+ngx_http_lockbox_gate_help(ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    json_t  *help;
+
+    help = json_object();
+
+    if (ngx_lockbox_json_set(help, "asked",
+                             ngx_http_lockbox_gate_asked(&ctx->target))
+        != NGX_OK
+        || ngx_lockbox_json_set(help, "granted",
+                                ngx_http_lockbox_gate_granted(&ctx->grant))
+           != NGX_OK
+        || ngx_lockbox_json_set(help, "request",
+                                ngx_http_lockbox_gate_offer(&ctx->target))
+           != NGX_OK)
+    {
+        json_decref(help);
+        return NULL;
+    }
+
+    return help;
+}
+
+
+static json_t *
+ngx_http_lockbox_gate_asked(const ngx_lockbox_target_t *target)
+{
+    json_t  *asked;
+
+    asked = json_object();
+
+    if (ngx_lockbox_json_set(asked, "tenant",
+                             ngx_lockbox_json_text(&target->tenant)) != NGX_OK
+        || ngx_lockbox_json_set(asked, "service",
+                                ngx_lockbox_json_text(&target->service))
+           != NGX_OK
+        || ngx_lockbox_json_set(asked, "method",
+                                ngx_lockbox_json_text(&target->method))
+           != NGX_OK
+        || ngx_lockbox_json_set(asked, "path",
+                                ngx_lockbox_json_text(&target->path))
+           != NGX_OK
+        || ngx_lockbox_json_set(asked, "labels",
+                                ngx_http_lockbox_gate_labels(target))
+           != NGX_OK)
+    {
+        json_decref(asked);
+        return NULL;
+    }
+
+    return asked;
+}
+
+
+static json_t *
+ngx_http_lockbox_gate_granted(const ngx_lockbox_grant_t *grant)
+{
+    u_char      time[NGX_LOCKBOX_TIME_LEN];
+    json_t     *granted;
+    ngx_str_t   expires;
+
+    expires.data = time;
+    expires.len = (size_t) (ngx_lockbox_record_time(time,
+                                              (int64_t) grant->expires * 1000)
+                            - time);
+
+    granted = json_object();
+
+    if (ngx_lockbox_json_set(granted, "id",
+                             ngx_lockbox_json_text(&grant->id)) != NGX_OK
+        || ngx_lockbox_json_set(granted, "tenant",
+                                ngx_lockbox_json_text(&grant->tenant))
+           != NGX_OK
+        || ngx_lockbox_json_set(granted, "access",
+                                ngx_lockbox_scope_json(&grant->scope,
+                                                 NGX_LOCKBOX_SCOPE_ACCESS))
+           != NGX_OK
+        || ngx_lockbox_json_set(granted, "expires_at",
+                                ngx_lockbox_json_text(&expires)) != NGX_OK)
+    {
+        json_decref(granted);
+        return NULL;
+    }
+
+    return granted;
+}
+
+
+static json_t *
+ngx_http_lockbox_gate_offer(const ngx_lockbox_target_t *target)
+{
+    json_t     *offer, *item;
+    ngx_str_t   method;
+
+    method = target->method;
+
+    if (method.len == 4 && ngx_strncmp(method.data, "HEAD", 4) == 0) {
+        ngx_str_set(&method, "GET");
+    }
+
+    item = json_pack("{s:o, s:[o], s:[o], s:o}",
+                     "service", ngx_lockbox_json_text(&target->service),
+                     "methods", ngx_lockbox_json_text(&method),
+                     "paths", ngx_lockbox_json_text(&target->path),
+                     "labels", ngx_http_lockbox_gate_labels(target));
+
+    offer = json_pack("{s:s, s:s, s:i, s:[o]}",
+                      "justification", "",
+                      "reason", "customer_initiated_support",
+                      "duration", NGX_HTTP_LOCKBOX_OFFER_DURATION,
+                      "access", item);
+
+    return offer;
+}
+
+
+static json_t *
+ngx_http_lockbox_gate_labels(const ngx_lockbox_target_t *target)
+{
+    json_t      *labels;
+    ngx_uint_t   i;
+
+    labels = json_array();
+
+    for (i = 0; i < target->labels.nelts; i++) {
+        if (json_array_append_new(labels,
+                            ngx_lockbox_json_text(&target->labels.elts[i]))
+            != 0)
+        {
+            json_decref(labels);
+            return NULL;
+        }
+    }
+
+    return labels;
+}

@@ -1,0 +1,150 @@
+/*
+ * Header fields of requests and responses.
+ */
+
+#include "ngx_http_lockbox_headers.h"
+
+
+#define NGX_HTTP_LOCKBOX_SCHEME      "Bearer"
+#define NGX_HTTP_LOCKBOX_SCHEME_LEN  (sizeof(NGX_HTTP_LOCKBOX_SCHEME) - 1)
+
+
+static ngx_table_elt_t *ngx_http_lockbox_header_next(ngx_list_part_t **part,
+    ngx_uint_t *i, const ngx_str_t *name);
+
+
+/* Goes on from *part and *i; nginx's own links depend on its version. */
+
+static ngx_table_elt_t *
+ngx_http_lockbox_header_next(ngx_list_part_t **part, ngx_uint_t *i,
+    const ngx_str_t *name)
+{
+    ngx_table_elt_t  *header;
+
+    for ( /* void */ ; *part != NULL; *part = (*part)->next, *i = 0) {
+        header = (*part)->elts;
+
+        while (*i < (*part)->nelts) {
+            if (header[*i].key.len == name->len
+                && ngx_strncasecmp(header[*i].key.data, name->data, name->len)
+                   == 0)
+            {
+                return &header[(*i)++];
+            }
+
+            (*i)++;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_uint_t
+ngx_http_lockbox_header_find(ngx_http_request_t *r, const ngx_str_t *name,
+    ngx_str_t *value)
+{
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    i = 0;
+    n = 0;
+    part = &r->headers_in.headers.part;
+
+    for ( ;; ) {
+        header = ngx_http_lockbox_header_next(&part, &i, name);
+
+        if (header == NULL) {
+            return n;
+        }
+
+        if (n++ == 0 && value != NULL) {
+            *value = header->value;
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_lockbox_header_add(ngx_http_request_t *r, const char *name,
+    const ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* nginx 1.23 links headers of one name; older ones have no such member */
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_lockbox_header_remove(ngx_http_request_t *r, const ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    i = 0;
+    part = &r->headers_out.headers.part;
+
+    for ( ;; ) {
+        header = ngx_http_lockbox_header_next(&part, &i, name);
+
+        if (header == NULL) {
+            return;
+        }
+
+        header->hash = 0;
+    }
+}
+
+
+ngx_lockbox_decision_t
+ngx_http_lockbox_header_bearer(ngx_http_request_t *r, ngx_str_t *token)
+{
+    ngx_uint_t              n;
+    static const ngx_str_t  name = ngx_string("Authorization");
+
+    n = ngx_http_lockbox_header_find(r, &name, token);
+
+    if (n > 1) {
+        return NGX_LOCKBOX_TWO_TOKENS;
+    }
+
+    if (n == 0
+        || token->len < NGX_HTTP_LOCKBOX_SCHEME_LEN
+        || ngx_strncasecmp(token->data, (u_char *) NGX_HTTP_LOCKBOX_SCHEME,
+                           NGX_HTTP_LOCKBOX_SCHEME_LEN)
+           != 0)
+    {
+        return NGX_LOCKBOX_NO_TOKEN;
+    }
+
+    token->data += NGX_HTTP_LOCKBOX_SCHEME_LEN;
+    token->len -= NGX_HTTP_LOCKBOX_SCHEME_LEN;
+
+    if (token->len == 0) {
+        return NGX_LOCKBOX_ALLOW;
+    }
+
+    if (token->data[0] != ' ') {
+        return NGX_LOCKBOX_NO_TOKEN;
+    }
+
+    token->data++;
+    token->len--;
+
+    return NGX_LOCKBOX_ALLOW;
+}

@@ -1,0 +1,43 @@
+/*
+ * Header fields of requests and responses.
+ */
+
+#ifndef _NGX_HTTP_LOCKBOX_HEADERS_H_INCLUDED_
+#define _NGX_HTTP_LOCKBOX_HEADERS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_lockbox_decision.h"
+
+
+/*
+ * How many fields of this name, in any case, the request has; "value", unless
+ * NULL, becomes the first one's, borrowed.
+ */
+ngx_uint_t ngx_http_lockbox_header_find(ngx_http_request_t *r,
+    const ngx_str_t *name, ngx_str_t *value);
+
+/*
+ * Adds a response header; name and value must live as long as the request.
+ * NGX_ERROR without memory.
+ */
+ngx_int_t ngx_http_lockbox_header_add(ngx_http_request_t *r, const char *name,
+    const ngx_str_t *value);
+
+/* Takes all response headers of this name, in any case, out. */
+void ngx_http_lockbox_header_remove(ngx_http_request_t *r,
+    const ngx_str_t *name);
+
+/*
+ * Finds the text of the token in the only Authorization field (RFC 6750
+ * section 2.1).  NGX_LOCKBOX_ALLOW and the text, borrowed, which may be
+ * empty; else NO_TOKEN or TWO_TOKENS.
+ */
+ngx_lockbox_decision_t ngx_http_lockbox_header_bearer(ngx_http_request_t *r,
+    ngx_str_t *token);
+
+
+#endif /* _NGX_HTTP_LOCKBOX_HEADERS_H_INCLUDED_ */

@@ -1,0 +1,701 @@
+/*
+ * Lockbox for nginx: directives, configurations and phases of the gate.
+ */
+
+#include "ngx_http_lockbox_module.h"
+#include "ngx_http_lockbox_gate.h"
+#include "ngx_lockbox_name.h"
+
+
+/* A look-up is answered with a status, a number or one short text. */
+#define NGX_HTTP_LOCKBOX_GATE_REPLY_MAX  65536
+
+#define NGX_HTTP_LOCKBOX_LEEWAY_MAX      60
+#define NGX_HTTP_LOCKBOX_DURATION_MAX    (14 * 24 * 3600)
+#define NGX_HTTP_LOCKBOX_DURATION_MIN    60
+
+
+static ngx_int_t ngx_http_lockbox_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_lockbox_phase(ngx_http_core_main_conf_t *cmcf,
+    ngx_uint_t phase, ngx_http_handler_pt handler);
+static ngx_int_t ngx_http_lockbox_init_process(ngx_cycle_t *cycle);
+static void ngx_http_lockbox_exit_process(ngx_cycle_t *cycle);
+static void *ngx_http_lockbox_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_lockbox_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_lockbox_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_lockbox_merge_labels(ngx_conf_t *cf,
+    ngx_http_lockbox_loc_conf_t *prev, ngx_http_lockbox_loc_conf_t *conf);
+static char *ngx_http_lockbox(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_lockbox_text(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_lockbox_tenant(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_lockbox_service(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_lockbox_claimed(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf, ngx_uint_t (*valid)(const ngx_str_t *text));
+static ngx_uint_t ngx_http_lockbox_untrusted(ngx_str_t *text);
+static char *ngx_http_lockbox_label(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_command_t  ngx_http_lockbox_commands[] = {
+
+    { ngx_string("lockbox_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_lockbox_conf_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_issuer"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_lockbox_conf_issuer,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_signing_key"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_conf_key,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      1,
+      NULL },
+
+    { ngx_string("lockbox_accept_key"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_conf_key,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_grant_issuer"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_text,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_main_conf_t, grant_issuer),
+      NULL },
+
+    { ngx_string("lockbox_grant_audience"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_text,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_main_conf_t, grant_audience),
+      NULL },
+
+    { ngx_string("lockbox_help_url"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_text,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_main_conf_t, help_url),
+      NULL },
+
+    { ngx_string("lockbox_leeway"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_main_conf_t, leeway),
+      NULL },
+
+    { ngx_string("lockbox_max_duration"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_main_conf_t, max_duration),
+      NULL },
+
+    { ngx_string("lockbox"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_http_lockbox,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_loc_conf_t, enable),
+      NULL },
+
+    { ngx_string("lockbox_tenant"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_tenant,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_loc_conf_t, tenant),
+      NULL },
+
+    { ngx_string("lockbox_service"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_service,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_loc_conf_t, service),
+      NULL },
+
+    { ngx_string("lockbox_label"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_lockbox_label,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_token"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_loc_conf_t, token),
+      NULL },
+
+    { ngx_string("lockbox_realm"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_text,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_loc_conf_t, realm),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_lockbox_module_ctx = {
+    ngx_http_lockbox_add_variables,        /* preconfiguration */
+    ngx_http_lockbox_init,                 /* postconfiguration */
+
+    ngx_http_lockbox_create_main_conf,     /* create main configuration */
+    ngx_http_lockbox_init_main_conf,       /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_lockbox_create_loc_conf,      /* create location configuration */
+    ngx_http_lockbox_merge_loc_conf        /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_lockbox_module = {
+    NGX_MODULE_V1,
+    &ngx_http_lockbox_module_ctx,          /* module context */
+    ngx_http_lockbox_commands,             /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_lockbox_init_process,         /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_lockbox_exit_process,         /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_lockbox_init(ngx_conf_t *cf)
+{
+    ngx_http_core_main_conf_t     *cmcf;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
+
+    if (ngx_http_lockbox_conf_complete(cf, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (mcf->gated.nelts == 0) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    if (ngx_http_lockbox_phase(cmcf, NGX_HTTP_REWRITE_PHASE,
+                               ngx_http_lockbox_gate_arrival)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lockbox_phase(cmcf, NGX_HTTP_PREACCESS_PHASE,
+                                  ngx_http_lockbox_gate_handler);
+}
+
+
+/*
+ * nginx runs the handlers of a phase from the last one registered to the
+ * first.  The arrival has to come before "return" and "rewrite", the gate
+ * behind realip, limit_req and limit_conn: so the one is the last of its
+ * array and the other one the first.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_phase(ngx_http_core_main_conf_t *cmcf, ngx_uint_t phase,
+    ngx_http_handler_pt handler)
+{
+    ngx_uint_t            i;
+    ngx_http_handler_pt  *h;
+
+    if (ngx_array_push(&cmcf->phases[phase].handlers) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = cmcf->phases[phase].handlers.elts;
+    i = cmcf->phases[phase].handlers.nelts - 1;
+
+    if (phase == NGX_HTTP_PREACCESS_PHASE) {
+        for ( /* void */ ; i > 0; i--) {
+            h[i] = h[i - 1];
+        }
+    }
+
+    h[i] = handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lockbox_module);
+
+    if (mcf == NULL
+        || mcf->gated.nelts == 0
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    mcf->gate = ngx_lockbox_redis_create(&mcf->redis, "gate",
+                                         NGX_HTTP_LOCKBOX_GATE_REPLY_MAX,
+                                         cycle->log);
+
+    return mcf->gate != NULL ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_http_lockbox_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lockbox_module);
+
+    if (mcf != NULL && mcf->gate != NULL) {
+        ngx_lockbox_redis_destroy(mcf->gate);
+        mcf->gate = NULL;
+    }
+}
+
+
+static void *
+ngx_http_lockbox_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lockbox_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     mcf->redis = { NULL, ... };
+     *     mcf->grant_rule = { NULL, ... };
+     *     mcf->grant_issuer = { 0, NULL };
+     *     mcf->grant_audience = { 0, NULL };
+     *     mcf->help_url = { 0, NULL };
+     *     mcf->gate = NULL;
+     */
+
+    mcf->leeway = NGX_CONF_UNSET;
+    mcf->max_duration = NGX_CONF_UNSET;
+
+    if (ngx_array_init(&mcf->issuers.rules, cf->pool, 2,
+                       sizeof(ngx_lockbox_token_rule_t)) != NGX_OK
+        || ngx_array_init(&mcf->issuers.issuers, cf->pool, 2,
+                          sizeof(ngx_lockbox_issuer_t)) != NGX_OK
+        || ngx_array_init(&mcf->signing, cf->pool, 1,
+                          sizeof(ngx_lockbox_key_t)) != NGX_OK
+        || ngx_array_init(&mcf->accepted, cf->pool, 4,
+                          sizeof(ngx_lockbox_key_t)) != NGX_OK
+        || ngx_array_init(&mcf->gated, cf->pool, 8,
+                          sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return mcf;
+}
+
+
+static char *
+ngx_http_lockbox_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_lockbox_main_conf_t *mcf = conf;
+
+    ngx_conf_init_value(mcf->leeway, 0);
+    ngx_conf_init_value(mcf->max_duration, 4 * 3600);
+
+    if (mcf->leeway > NGX_HTTP_LOCKBOX_LEEWAY_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lockbox_leeway\" of %T seconds is more than "
+                           "%d seconds",
+                           mcf->leeway, NGX_HTTP_LOCKBOX_LEEWAY_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    if (mcf->max_duration < NGX_HTTP_LOCKBOX_DURATION_MIN
+        || mcf->max_duration > NGX_HTTP_LOCKBOX_DURATION_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lockbox_max_duration\" of %T seconds is not "
+                           "between 60 seconds and 14 days",
+                           mcf->max_duration);
+        return NGX_CONF_ERROR;
+    }
+
+    if (mcf->grant_issuer.len == 0) {
+        ngx_str_set(&mcf->grant_issuer, "urn:lockbox");
+    }
+
+    if (mcf->grant_audience.len == 0) {
+        ngx_str_set(&mcf->grant_audience, "lockbox-gate");
+    }
+
+    mcf->grant_rule.typ = NGX_LOCKBOX_GRANT_TYP;
+    mcf->grant_rule.issuer = mcf->grant_issuer;
+    mcf->grant_rule.audience = mcf->grant_audience;
+    mcf->grant_rule.keys = &mcf->accepted;
+    mcf->grant_rule.leeway = mcf->leeway;
+    mcf->grant_rule.max_life = mcf->max_duration;
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_lockbox_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_lockbox_loc_conf_t  *lcf;
+
+    lcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lockbox_loc_conf_t));
+    if (lcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     lcf->labels = NULL;
+     *     lcf->realm = { 0, NULL };
+     *     lcf->file = { 0, NULL };
+     *     lcf->line = 0;
+     */
+
+    lcf->enable = NGX_CONF_UNSET;
+    lcf->tenant = NGX_CONF_UNSET_PTR;
+    lcf->service = NGX_CONF_UNSET_PTR;
+    lcf->token = NGX_CONF_UNSET_PTR;
+
+    return lcf;
+}
+
+
+static char *
+ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_lockbox_loc_conf_t *prev = parent;
+    ngx_http_lockbox_loc_conf_t *conf = child;
+
+    ngx_http_lockbox_loc_conf_t   **gated;
+    ngx_http_lockbox_main_conf_t   *mcf;
+
+    if (conf->enable == NGX_CONF_UNSET) {
+        conf->file = prev->file;
+        conf->line = prev->line;
+    }
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_ptr_value(conf->tenant, prev->tenant, NULL);
+    ngx_conf_merge_ptr_value(conf->service, prev->service, NULL);
+    ngx_conf_merge_ptr_value(conf->token, prev->token, NULL);
+    ngx_conf_merge_str_value(conf->realm, prev->realm, "lockbox");
+
+    if (ngx_http_lockbox_merge_labels(cf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (!conf->enable) {
+        return NGX_CONF_OK;
+    }
+
+    if (conf->tenant == NULL || conf->service == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"lockbox on\" in %V:%ui has no \"%s\"",
+                      &conf->file, conf->line,
+                      conf->tenant == NULL ? "lockbox_tenant"
+                                           : "lockbox_service");
+        return NGX_CONF_ERROR;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
+
+    gated = ngx_array_push(&mcf->gated);
+    if (gated == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *gated = conf;
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * Labels add up: what lies in a labelled location carries its labels too, or
+ * a nested location could lose one by naming another.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_merge_labels(ngx_conf_t *cf,
+    ngx_http_lockbox_loc_conf_t *prev, ngx_http_lockbox_loc_conf_t *conf)
+{
+    ngx_str_t   *label, *inherited, *own;
+    ngx_uint_t   i, j;
+
+    if (prev->labels == NULL) {
+        return NGX_OK;
+    }
+
+    if (conf->labels == NULL) {
+        conf->labels = prev->labels;
+        return NGX_OK;
+    }
+
+    inherited = prev->labels->elts;
+
+    for (i = 0; i < prev->labels->nelts; i++) {
+        own = conf->labels->elts;
+
+        for (j = 0; j < conf->labels->nelts; j++) {
+            if (own[j].len == inherited[i].len
+                && ngx_memcmp(own[j].data, inherited[i].data, own[j].len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (j < conf->labels->nelts) {
+            continue;
+        }
+
+        if (conf->labels->nelts == NGX_LOCKBOX_LABELS_MAX) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "a location carries more than %d labels, with the "
+                          "inherited \"%V\"",
+                          NGX_LOCKBOX_LABELS_MAX, &inherited[i]);
+            return NGX_ERROR;
+        }
+
+        label = ngx_array_push(conf->labels);
+        if (label == NULL) {
+            return NGX_ERROR;
+        }
+
+        *label = inherited[i];
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_lockbox(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_lockbox_loc_conf_t *lcf = conf;
+
+    lcf->file = cf->conf_file->file.name;
+    lcf->line = cf->conf_file->line;
+
+    return ngx_conf_set_flag_slot(cf, cmd, conf);
+}
+
+
+/* For texts that stand in a header or a claim as they are. */
+
+static char *
+ngx_http_lockbox_text(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    size_t      i;
+    ngx_str_t  *value, *field;
+
+    field = (ngx_str_t *) (void *) ((u_char *) conf + cmd->offset);
+    value = cf->args->elts;
+
+    if (field->data != NULL) {
+        return "is duplicate";
+    }
+
+    if (value[1].len == 0 || value[1].len > 255) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must have 1 to 255 bytes: \"%V\"",
+                           &cmd->name, &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 0; i < value[1].len; i++) {
+        if (value[1].data[i] < 0x20 || value[1].data[i] >= 0x7f
+            || value[1].data[i] == '"' || value[1].data[i] == '\\')
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" must be plain ASCII without quotes "
+                               "and backslashes: \"%V\"",
+                               &cmd->name, &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    *field = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_lockbox_tenant(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_http_lockbox_claimed(cf, cmd, conf, ngx_lockbox_tenant_valid);
+}
+
+
+static char *
+ngx_http_lockbox_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_http_lockbox_claimed(cf, cmd, conf, ngx_lockbox_name_valid);
+}
+
+
+static char *
+ngx_http_lockbox_claimed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf,
+    ngx_uint_t (*valid)(const ngx_str_t *text))
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (ngx_http_lockbox_untrusted(&value[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must not be made of $1..$9, $arg_ or "
+                           "$cookie_ variables: \"%V\"; use a named capture "
+                           "of the location",
+                           &cmd->name, &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_script_variables_count(&value[1]) == 0 && !valid(&value[1]))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": \"%V\"", &cmd->name,
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_set_complex_value_slot(cf, cmd, conf);
+}
+
+
+/*
+ * A "map" with a regular expression can replace $1 behind the operator's
+ * back, and arguments and cookies are whatever the client says.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_untrusted(ngx_str_t *text)
+{
+    size_t   left;
+    u_char  *p, *end;
+
+    end = text->data + text->len;
+
+    for (p = text->data; p < end; p++) {
+
+        if (*p != '$') {
+            continue;
+        }
+
+        p++;
+
+        if (p < end && *p == '{') {
+            p++;
+        }
+
+        left = (size_t) (end - p);
+
+        if (left >= 1 && *p >= '1' && *p <= '9') {
+            return 1;
+        }
+
+        if (left >= 4 && ngx_strncasecmp(p, (u_char *) "arg_", 4) == 0) {
+            return 1;
+        }
+
+        if (left >= 7 && ngx_strncasecmp(p, (u_char *) "cookie_", 7) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static char *
+ngx_http_lockbox_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_lockbox_loc_conf_t *lcf = conf;
+
+    ngx_str_t   *value, *label;
+    ngx_uint_t   i, j;
+
+    if (lcf->labels != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts - 1 > NGX_LOCKBOX_LABELS_MAX) {
+        return "has too many labels";
+    }
+
+    lcf->labels = ngx_array_create(cf->pool, NGX_LOCKBOX_LABELS_MAX,
+                                   sizeof(ngx_str_t));
+    if (lcf->labels == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (!ngx_lockbox_name_valid(&value[i])) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid label \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        for (j = 1; j < i; j++) {
+            if (value[j].len == value[i].len
+                && ngx_memcmp(value[j].data, value[i].data, value[i].len)
+                   == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate label \"%V\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        label = ngx_array_push(lcf->labels);
+        if (label == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *label = value[i];
+    }
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,86 @@
+/*
+ * What the capabilities of the module share: configuration and clients.
+ */
+
+#ifndef _NGX_HTTP_LOCKBOX_MODULE_H_INCLUDED_
+#define _NGX_HTTP_LOCKBOX_MODULE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_lockbox_identity.h"
+#include "ngx_lockbox_jwks.h"
+#include "ngx_lockbox_redis.h"
+#include "ngx_lockbox_scope.h"
+#include "ngx_lockbox_token.h"
+
+
+typedef struct {
+    ngx_lockbox_redis_conf_t   redis;          /* addr NULL: not configured */
+    ngx_lockbox_issuers_t      issuers;
+
+    ngx_lockbox_jwks_t         signing;        /* one key, or none */
+    ngx_lockbox_jwks_t         accepted;       /* signing key and others */
+    ngx_lockbox_token_rule_t   grant_rule;     /* how grants are checked */
+
+    ngx_str_t                  grant_issuer;
+    ngx_str_t                  grant_audience;
+    time_t                     leeway;
+    time_t                     max_duration;   /* seconds */
+    ngx_str_t                  help_url;
+
+    ngx_array_t                gated;          /* of ngx_http_lockbox_loc_
+                                                  conf_t *, once merged */
+
+    /*
+     * The look-ups of this worker; set in init_process, before there are
+     * requests, and on the cycle's own configuration.
+     */
+    ngx_lockbox_redis_t       *gate;
+} ngx_http_lockbox_main_conf_t;
+
+
+typedef struct {
+    ngx_flag_t                 enable;
+    ngx_http_complex_value_t  *tenant;
+    ngx_http_complex_value_t  *service;
+    ngx_http_complex_value_t  *token;          /* NULL: Authorization */
+    ngx_array_t               *labels;         /* of ngx_str_t */
+    ngx_str_t                  realm;
+
+    ngx_str_t                  file;           /* where it was switched on */
+    ngx_uint_t                 line;
+} ngx_http_lockbox_loc_conf_t;
+
+
+/*
+ * Reads a file that the configuration names, relative to its prefix; at most
+ * 64 kB.  The text is pool memory.  NGX_ERROR, with the reason in the error
+ * log, also for an empty file.
+ */
+ngx_int_t ngx_http_lockbox_conf_read(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_str_t *text);
+
+/*
+ * The setters of the directives that read files and addresses, and the check
+ * of everything together, which names what is missing.
+ */
+char *ngx_http_lockbox_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_lockbox_conf_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_lockbox_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_lockbox_conf_complete(ngx_conf_t *cf,
+    ngx_http_lockbox_main_conf_t *mcf);
+
+/* Registers the variables of the module; for preconfiguration. */
+ngx_int_t ngx_http_lockbox_add_variables(ngx_conf_t *cf);
+
+
+extern ngx_module_t  ngx_http_lockbox_module;
+
+
+#endif /* _NGX_HTTP_LOCKBOX_MODULE_H_INCLUDED_ */

@@ -1,0 +1,33 @@
+/*
+ * One spelling of a path: what is judged is what the upstream will read.
+ */
+
+#ifndef _NGX_LOCKBOX_PATH_H_INCLUDED_
+#define _NGX_LOCKBOX_PATH_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/*
+ * 1 if the decoded path (as in r->uri, or in an access item) has only one
+ * reading: it begins with '/', is at most 1024 bytes of valid UTF-8, and has
+ * no control character, backslash, '%', ';', '#', '?', empty segment
+ * ("//"), dot segment, nor a code point that compatibility normalisation
+ * (NFKC) turns into a text with '.', '/', '\\', '%', ';', '#' or '?'.
+ * Ordinary names in any script, blanks inside a segment, "a..b" and "..."
+ * pass.
+ */
+ngx_uint_t ngx_lockbox_path_canonical(const ngx_str_t *path);
+
+/*
+ * 1 if "prefix" covers "path", cut at '/': "/a/b" covers "/a/b" and all below
+ * it, "/a/b/" only what is below it ("/a/b/" itself included), "/" covers
+ * everything.  Both must be canonical.
+ */
+ngx_uint_t ngx_lockbox_path_covers(const ngx_str_t *prefix,
+    const ngx_str_t *path);
+
+
+#endif /* _NGX_LOCKBOX_PATH_H_INCLUDED_ */

@@ -1,0 +1,446 @@
+/*
+ * Why: this is the decision that everything else serves.
+ */
+
+/* links: ngx_lockbox_grant.c ngx_lockbox_scope.c ngx_lockbox_json.c */
+/* links: ngx_lockbox_name.c ngx_lockbox_path.c ngx_lockbox_base64url.c */
+/* links: ngx_lockbox_token.c ngx_lockbox_jwks.c */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_lockbox_grant.h"
+#include "ngx_lockbox_json.h"
+#include "ngx_shim.h"
+#include "tap.h"
+
+
+#define ID     "0192f3a4-b5c6-7d8e-9f01-23456789abcd"
+#define NBF    1700000000
+#define EXP    1700003600
+#define LIMIT  255
+
+
+static const char  claims_text[] =
+    "{\"iss\":\"https://vendor.example/lockbox\",\"aud\":\"lockbox\","
+    "\"sub\":\"alice\",\"iat\":1700000000,\"nbf\":1700000000,"
+    "\"exp\":1700003600,\"jti\":\"" ID "\",\"tenant\":\"acme\","
+    "\"engineer_iss\":\"https://login.vendor.example\","
+    "\"authorization_details\":[{\"type\":\"lockbox\",\"service\":\"mail\","
+    "\"methods\":[\"GET\"],\"paths\":[\"/tenants/acme/mail/\"],"
+    "\"labels\":[\"confidential\"]}]}";
+
+
+/* The grant of these claims with a member replaced or, by NULL, removed. */
+
+static ngx_int_t
+parse_with(ngx_pool_t *pool, const char *member, const char *value,
+    ngx_lockbox_grant_t *grant)
+{
+    json_t     *claims;
+    ngx_int_t   rc;
+
+    claims = json_loads(claims_text, 0, NULL);
+
+    if (value) {
+        (void) json_object_set_new(claims, member,
+                                   json_loads(value, JSON_DECODE_ANY, NULL));
+    } else {
+        (void) json_object_del(claims, member);
+    }
+
+    rc = ngx_lockbox_grant_parse(pool, claims, grant);
+
+    /* a text that was borrowed from the claims goes with them */
+
+    json_decref(claims);
+
+    return rc;
+}
+
+
+static void
+test_parse(ngx_pool_t *pool)
+{
+    ngx_lockbox_grant_t  grant;
+
+    is(parse_with(pool, "none", NULL, &grant), NGX_OK, "a grant");
+    is_text(&grant.id, ID, "id");
+    is_text(&grant.tenant, "acme", "tenant");
+    is_text(&grant.engineer_iss, "https://login.vendor.example", "issuer");
+    is_text(&grant.engineer_sub, "alice", "subject");
+    is(grant.not_before, NBF, "begin");
+    is(grant.expires, EXP, "end");
+    is(grant.scope.nelts, 1, "one item");
+    is_text(&grant.scope.elts[0].service, "mail", "its service");
+    is_text(&grant.scope.elts[0].methods.elts[0], "GET", "its method");
+    is_text(&grant.scope.elts[0].paths.elts[0], "/tenants/acme/mail/",
+            "its path");
+    is_text(&grant.scope.elts[0].labels.elts[0], "confidential", "its label");
+
+    is(parse_with(pool, "colour", "\"red\"", &grant), NGX_OK,
+       "unknown claims are ignored");
+    is(parse_with(pool, "nbf", "1700000001", &grant), NGX_OK, "another nbf");
+    is(grant.not_before, NBF + 1, "counts, not iat");
+}
+
+
+typedef struct {
+    const char  *member;
+    const char  *value;
+} bad_t;
+
+
+#define ITEM  "\"service\":\"mail\",\"methods\":[\"GET\"],\"paths\":[\"/\"]"
+
+
+static const bad_t  bad[] = {
+    { "jti", NULL },
+    { "jti", "\"\"" },
+    { "jti", "1" },
+    { "jti", "null" },
+    { "jti", "\"*\"" },
+    { "jti", "\"0192f3a4-b5c6-7d8e-9f01-23456789abc\"" },
+    { "jti", "\"0192f3a4-b5c6-4d8e-9f01-23456789abcd\"" },
+    { "jti", "\"0192F3A4-b5c6-7d8e-9f01-23456789abcd\"" },
+    { "jti", "\"0192f3a4-b5c6-7d8e-9f01-2345678\\r\\nabc\"" },
+    { "tenant", NULL },
+    { "tenant", "\"\"" },
+    { "tenant", "[\"acme\"]" },
+    { "tenant", "\"..\"" },
+    { "tenant", "\"a/b\"" },
+    { "tenant", "\"acme \"" },
+    { "sub", NULL },
+    { "sub", "\"\"" },
+    { "sub", "[\"alice\"]" },
+    { "sub", "7" },
+    { "sub", "\"alice\\r\\nbob\"" },
+    { "sub", "\"alice\\u007f\"" },
+    { "engineer_iss", NULL },
+    { "engineer_iss", "\"\"" },
+    { "engineer_iss", "{}" },
+    { "engineer_iss", "\"https://login\\u0001\"" },
+    { "nbf", NULL },
+    { "nbf", "\"1700000000\"" },
+    { "nbf", "1700000000.0" },
+    { "nbf", "true" },
+    { "exp", NULL },
+    { "exp", "\"1700003600\"" },
+    { "exp", "1700003600.5" },
+    { "exp", "null" },
+    { "authorization_details", NULL },
+    { "authorization_details", "[]" },
+    { "authorization_details", "{\"type\":\"lockbox\"," ITEM "}" },
+    { "authorization_details", "[{" ITEM "}]" },
+    { "authorization_details", "[{\"type\":\"other\"," ITEM "}]" },
+    { "authorization_details", "[{\"type\":\"lockbox\"," ITEM ",\"x\":1}]" },
+    { "authorization_details",
+      "[{\"type\":\"lockbox\"," ITEM "},{\"type\":\"other\"," ITEM "}]" }
+};
+
+
+static void
+test_bad(ngx_pool_t *pool)
+{
+    size_t               i;
+    char                 text[LIMIT + 4];
+    const char          *member;
+    ngx_lockbox_grant_t  grant;
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad_t); i++) {
+        is(parse_with(pool, bad[i].member, bad[i].value, &grant),
+           NGX_DECLINED, "%s %s", bad[i].member,
+           bad[i].value ? bad[i].value : "missing");
+    }
+
+    for (i = 0; i < 2; i++) {
+        member = i ? "sub" : "engineer_iss";
+
+        memset(text, 'a', sizeof(text));
+        text[0] = '"';
+        text[LIMIT + 1] = '"';
+        text[LIMIT + 2] = '\0';
+        is(parse_with(pool, member, text, &grant), NGX_OK,
+           "%s of 255 bytes", member);
+
+        text[LIMIT + 1] = 'a';
+        text[LIMIT + 2] = '"';
+        text[LIMIT + 3] = '\0';
+        is(parse_with(pool, member, text, &grant), NGX_DECLINED,
+           "%s of 256 bytes", member);
+    }
+
+    is(parse_with(pool, "authorization_details",
+                  "[{\"type\":\"lockbox\"," ITEM "}]", &grant), NGX_OK,
+       "the good twin of the bad items");
+
+    is(ngx_lockbox_grant_parse(pool, NULL, &grant), NGX_DECLINED,
+       "no claims, no grant");
+}
+
+
+static void
+test_round_trip(ngx_pool_t *pool)
+{
+    json_t               *claims, *want;
+    ngx_str_t             issuer, audience;
+    ngx_lockbox_grant_t   grant, again;
+
+    (void) parse_with(pool, "none", NULL, &grant);
+    issuer = ngx_shim_str("https://vendor.example/lockbox");
+    audience = ngx_shim_str("lockbox");
+
+    claims = ngx_lockbox_grant_claims(&grant, &issuer, &audience);
+    want = json_loads(claims_text, 0, NULL);
+
+    ok(json_equal(claims, want), "the claims are what was parsed");
+
+    is(ngx_lockbox_grant_parse(pool, claims, &again), NGX_OK, "parsed again");
+    json_decref(claims);
+
+    claims = ngx_lockbox_grant_claims(&again, &issuer, &audience);
+    ok(json_equal(claims, want), "and still the same");
+
+    json_decref(claims);
+    json_decref(want);
+}
+
+
+typedef struct {
+    const char              *tenant;
+    const char              *service;
+    const char              *label;
+    const char              *method;
+    const char              *path;
+    time_t                   now;
+    time_t                   leeway;
+    ngx_lockbox_decision_t   want;
+} decide_t;
+
+
+#define P  "/tenants/acme/mail/1"
+
+#define ALLOW      NGX_LOCKBOX_ALLOW
+#define NOT_YET    NGX_LOCKBOX_NOT_YET_VALID
+#define EXPIRED    NGX_LOCKBOX_EXPIRED
+#define W_TENANT   NGX_LOCKBOX_WRONG_TENANT
+#define W_SERVICE  NGX_LOCKBOX_WRONG_SERVICE
+#define W_METHOD   NGX_LOCKBOX_WRONG_METHOD
+#define W_PATH     NGX_LOCKBOX_WRONG_PATH
+#define W_LABEL    NGX_LOCKBOX_WRONG_LABEL
+
+
+static const decide_t  decides[] = {
+
+    /* time */
+    { "acme", "mail", NULL, "GET", P, NBF, 0, ALLOW },
+    { "acme", "mail", NULL, "GET", P, NBF - 1, 0, NOT_YET },
+    { "acme", "mail", NULL, "GET", P, NBF - 1, 1, ALLOW },
+    { "acme", "mail", NULL, "GET", P, NBF - 2, 1, NOT_YET },
+    { "acme", "mail", NULL, "GET", P, NBF - 60, 60, ALLOW },
+    { "acme", "mail", NULL, "GET", P, NBF - 61, 60, NOT_YET },
+    { "acme", "mail", NULL, "GET", P, 0, 60, NOT_YET },
+    { "acme", "mail", NULL, "GET", P, EXP - 1, 0, ALLOW },
+    { "acme", "mail", NULL, "GET", P, EXP, 0, EXPIRED },
+    { "acme", "mail", NULL, "GET", P, EXP + 1, 0, EXPIRED },
+    { "acme", "mail", NULL, "GET", P, EXP, 60, EXPIRED },
+    { "acme", "mail", NULL, "GET", P, EXP - 1, 60, ALLOW },
+    { "acme", "mail", NULL, "GET", P, EXP * 2L, 0, EXPIRED },
+
+    /* tenant */
+    { "acme2", "mail", NULL, "GET", P, NBF, 0, W_TENANT },
+    { "acm", "mail", NULL, "GET", P, NBF, 0, W_TENANT },
+    { "Acme", "mail", NULL, "GET", P, NBF, 0, W_TENANT },
+    { "", "mail", NULL, "GET", P, NBF, 0, W_TENANT },
+    { "acme/", "mail", NULL, "GET", P, NBF, 0, W_TENANT },
+
+    /* the rest */
+    { "acme", "mail2", NULL, "GET", P, NBF, 0, W_SERVICE },
+    { "acme", "", NULL, "GET", P, NBF, 0, W_SERVICE },
+    { "acme", "mail", NULL, "PUT", P, NBF, 0, W_METHOD },
+    { "acme", "mail", NULL, "HEAD", P, NBF, 0, ALLOW },
+    { "acme", "mail", NULL, "GET", "/tenants/acme/mail", NBF, 0, W_PATH },
+    { "acme", "mail", NULL, "GET", "/tenants/acme/mail/", NBF, 0, ALLOW },
+    { "acme", "mail", NULL, "GET", "/tenants/acme/mails", NBF, 0, W_PATH },
+    { "acme", "mail", NULL, "GET", "/tenants/evil/mail/1", NBF, 0, W_PATH },
+    { "acme", "mail", "confidential", "GET", P, NBF, 0, ALLOW },
+    { "acme", "mail", "secret", "GET", P, NBF, 0, W_LABEL },
+
+    /* the first failure in order is told */
+    { "evil", "x", "secret", "PUT", "/", NBF - 1, 0, NOT_YET },
+    { "evil", "x", "secret", "PUT", "/", EXP, 0, EXPIRED },
+    { "evil", "x", "secret", "PUT", "/", NBF, 0, W_TENANT },
+    { "acme", "x", "secret", "PUT", "/", NBF, 0, W_SERVICE },
+    { "acme", "mail", "secret", "PUT", "/", NBF, 0, W_PATH },
+    { "acme", "mail", "secret", "PUT", P, NBF, 0, W_METHOD }
+};
+
+
+static ngx_lockbox_decision_t
+decide(const ngx_lockbox_grant_t *grant, const decide_t *row)
+{
+    ngx_str_t             label;
+    ngx_lockbox_target_t  target;
+
+    target.tenant = ngx_shim_str(row->tenant);
+    target.service = ngx_shim_str(row->service);
+    target.method = ngx_shim_str(row->method);
+    target.path = ngx_shim_str(row->path);
+    target.labels.nelts = 0;
+    target.labels.elts = &label;
+
+    if (row->label) {
+        label = ngx_shim_str(row->label);
+        target.labels.nelts = 1;
+    }
+
+    return ngx_lockbox_grant_decide(grant, &target, row->now, row->leeway);
+}
+
+
+static void
+test_decide(ngx_pool_t *pool)
+{
+    size_t                i;
+    const decide_t       *row;
+    ngx_lockbox_grant_t   grant;
+
+    (void) parse_with(pool, "none", NULL, &grant);
+
+    for (i = 0; i < sizeof(decides) / sizeof(decide_t); i++) {
+        row = &decides[i];
+
+        is(decide(&grant, row), row->want, "%s %s {%s} %s %s at %ld, %ld",
+           row->tenant, row->service, row->label ? row->label : "",
+           row->method, row->path, (long) row->now, (long) row->leeway);
+    }
+}
+
+
+/* what a grant that never went through the parser must not open */
+
+static void
+test_ill_formed(ngx_pool_t *pool)
+{
+    ngx_lockbox_grant_t    grant;
+    static const decide_t  good =
+        { "acme", "mail", NULL, "GET", P, NBF, 0, ALLOW };
+    static const decide_t  no_tenant =
+        { "", "mail", NULL, "GET", P, NBF, 0, W_TENANT };
+    static const decide_t  bad_tenant =
+        { "a/b", "mail", NULL, "GET", P, NBF, 0, W_TENANT };
+    static const decide_t  no_service =
+        { "acme", "", NULL, "GET", P, NBF, 0, W_SERVICE };
+    static const decide_t  bad_service =
+        { "acme", "Mail", NULL, "GET", P, NBF, 0, W_SERVICE };
+
+    (void) parse_with(pool, "none", NULL, &grant);
+    is(decide(&grant, &good), ALLOW, "the good twin");
+
+    ngx_str_null(&grant.tenant);
+    is(decide(&grant, &no_tenant), W_TENANT, "no tenant equals no tenant");
+
+    grant.tenant = ngx_shim_str("a/b");
+    is(decide(&grant, &bad_tenant), W_TENANT, "an ill-formed tenant");
+
+    grant.tenant = ngx_shim_str("acme");
+    ngx_str_null(&grant.scope.elts[0].service);
+    is(decide(&grant, &no_service), W_SERVICE, "no service equals no service");
+
+    grant.scope.elts[0].service = ngx_shim_str("Mail");
+    is(decide(&grant, &bad_service), W_SERVICE, "an ill-formed service");
+
+    ngx_memzero(&grant, sizeof(grant));
+    is(decide(&grant, &good), EXPIRED, "a grant of zeros is over");
+
+    grant.expires = EXP;
+    is(decide(&grant, &good), W_TENANT, "and has no tenant");
+}
+
+
+static ngx_int_t
+everything(ngx_pool_t *pool, const json_t *doc)
+{
+    json_t               *claims;
+    ngx_int_t             rc;
+    ngx_str_t             issuer, audience;
+    ngx_lockbox_grant_t   grant;
+
+    rc = ngx_lockbox_grant_parse(pool, doc, &grant);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    issuer = ngx_shim_str("https://vendor.example/lockbox");
+    audience = ngx_shim_str("lockbox");
+
+    claims = ngx_lockbox_grant_claims(&grant, &issuer, &audience);
+    if (claims == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = json_equal(claims, doc) ? NGX_OK : NGX_DECLINED;
+    json_decref(claims);
+
+    return rc;
+}
+
+
+static void
+test_no_memory(void)
+{
+    json_t      *doc;
+    ngx_int_t    rc;
+    ngx_uint_t   n, wrong, failed;
+    ngx_pool_t  *pool;
+
+    doc = json_loads(claims_text, 0, NULL);
+    rc = NGX_ERROR;
+    wrong = 0;
+
+    for (n = 1; n < 1000; n++) {
+        pool = ngx_create_pool(0, NULL);
+
+        ngx_shim_fail(n);
+        rc = everything(pool, doc);
+        failed = ngx_shim_failed();
+        ngx_shim_fail(0);
+
+        ngx_destroy_pool(pool);
+
+        if (!failed) {
+            break;
+        }
+
+        wrong += rc != NGX_ERROR;
+    }
+
+    json_decref(doc);
+
+    is(rc, NGX_OK, "goes well after %d failures", (int) n - 1);
+    ok(n > 40, "failures were walked");
+    is(wrong, 0, "each missing allocation was noticed");
+}
+
+
+int
+main(void)
+{
+    ngx_pool_t  *pool;
+
+    pool = ngx_create_pool(0, NULL);
+
+    test_parse(pool);
+    test_bad(pool);
+    test_round_trip(pool);
+    test_decide(pool);
+    test_ill_formed(pool);
+
+    ngx_destroy_pool(pool);
+
+    test_no_memory();
+
+    is(ngx_shim_live(), 0, "nothing is left behind");
+
+    return tap_done();
+}
