@@ -11,6 +11,7 @@
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_lockbox_grant.h"
 #include "ngx_lockbox_json.h"
+#include "ngx_lockbox_text.h"
 
 
 #define NGX_HTTP_LOCKBOX_DURATION_MIN  60
@@ -66,10 +67,6 @@ static ngx_uint_t ngx_http_lockbox_is_engineer(
 static ngx_uint_t ngx_http_lockbox_has_decided(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
-static ngx_uint_t ngx_http_lockbox_is_text(const ngx_str_t *text,
-    const char *literal);
-static ngx_uint_t ngx_http_lockbox_same_text(const ngx_str_t *a,
-    const ngx_str_t *b);
 static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
@@ -150,7 +147,7 @@ ngx_http_lockbox_step_find(const ngx_str_t *action)
     const ngx_http_lockbox_step_t  *step;
 
     for (step = ngx_http_lockbox_steps; step->members != NULL; step++) {
-        if (ngx_http_lockbox_same_text(&step->action, action)) {
+        if (ngx_lockbox_text_same(&step->action, action)) {
             break;
         }
     }
@@ -331,7 +328,7 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_admin_case_t  *request;
 
     request = &decision->request;
-    live = ngx_http_lockbox_is_text(&request->state, "approved");
+    live = ngx_lockbox_text_is(&request->state, "approved");
 
     if (decision->step->judges) {
         word = ngx_http_lockbox_decision_stage(call, decision);
@@ -352,7 +349,7 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
             ngx_str_set(&decision->stage, "manager");
 
         } else if ((call->identity.roles & NGX_LOCKBOX_ROLE_CUSTOMER)
-                   && ngx_http_lockbox_same_text(&call->identity.tenant,
+                   && ngx_lockbox_text_same(&call->identity.tenant,
                                                  &call->tenant))
         {
             ngx_str_set(&decision->stage, "customer");
@@ -393,7 +390,7 @@ ngx_http_lockbox_decision_stage(ngx_http_lockbox_admin_call_t *call,
 
     manager = (call->identity.roles & NGX_LOCKBOX_ROLE_MANAGER) != 0;
     customer = (call->identity.roles & NGX_LOCKBOX_ROLE_CUSTOMER) != 0
-               && ngx_http_lockbox_same_text(&call->identity.tenant,
+               && ngx_lockbox_text_same(&call->identity.tenant,
                                              &call->tenant);
 
     if (!manager && !customer) {
@@ -404,14 +401,14 @@ ngx_http_lockbox_decision_stage(ngx_http_lockbox_admin_call_t *call,
         return NGX_LOCKBOX_OWN_REQUEST;
     }
 
-    if (manager && ngx_http_lockbox_is_text(&request->state,
+    if (manager && ngx_lockbox_text_is(&request->state,
                                             "awaiting_manager"))
     {
         ngx_str_set(&decision->stage, "manager");
         return NGX_LOCKBOX_ALLOW;
     }
 
-    if (customer && ngx_http_lockbox_is_text(&request->state,
+    if (customer && ngx_lockbox_text_is(&request->state,
                                              "awaiting_customer"))
     {
         ngx_str_set(&decision->stage, "customer");
@@ -426,9 +423,9 @@ static ngx_uint_t
 ngx_http_lockbox_is_engineer(const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request)
 {
-    return ngx_http_lockbox_same_text(&call->identity.iss,
+    return ngx_lockbox_text_same(&call->identity.iss,
                                       &request->engineer_iss)
-           && ngx_http_lockbox_same_text(&call->identity.sub,
+           && ngx_lockbox_text_same(&call->identity.sub,
                                          &request->engineer_sub);
 }
 
@@ -440,9 +437,9 @@ ngx_http_lockbox_has_decided(const ngx_http_lockbox_admin_call_t *call,
     ngx_uint_t  i;
 
     for (i = 0; i < request->nseals; i++) {
-        if (ngx_http_lockbox_same_text(&call->identity.iss,
+        if (ngx_lockbox_text_same(&call->identity.iss,
                                        &request->seals[i].by_iss)
-            && ngx_http_lockbox_same_text(&call->identity.sub,
+            && ngx_lockbox_text_same(&call->identity.sub,
                                           &request->seals[i].by_sub))
         {
             return 1;
@@ -450,21 +447,6 @@ ngx_http_lockbox_has_decided(const ngx_http_lockbox_admin_call_t *call,
     }
 
     return 0;
-}
-
-
-static ngx_uint_t
-ngx_http_lockbox_is_text(const ngx_str_t *text, const char *literal)
-{
-    return text->len == ngx_strlen(literal)
-           && ngx_memcmp(text->data, literal, text->len) == 0;
-}
-
-
-static ngx_uint_t
-ngx_http_lockbox_same_text(const ngx_str_t *a, const ngx_str_t *b)
-{
-    return a->len == b->len && ngx_memcmp(a->data, b->data, a->len) == 0;
 }
 
 
@@ -564,7 +546,7 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
 
     /* the gate asks Redis for each request: what is over is over now */
 
-    if (ngx_http_lockbox_is_text(&decision->step->action, "revoke")
+    if (ngx_lockbox_text_is(&decision->step->action, "revoke")
         && ngx_lockbox_json_set(view, "effective_by",
                  ngx_http_lockbox_admin_view_time(ngx_http_lockbox_admin_now()))
            != NGX_OK)
@@ -642,7 +624,7 @@ ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (!ngx_http_lockbox_is_text(&request.state, "approved")) {
+    if (!ngx_lockbox_text_is(&request.state, "approved")) {
         ngx_http_lockbox_conflict(call, &request);
         return;
     }

@@ -4,6 +4,7 @@
 
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_lockbox_name.h"
+#include "ngx_lockbox_text.h"
 
 
 /* A page of 100 requests with all that belongs to them fits. */
@@ -137,9 +138,7 @@ ngx_http_lockbox_admin_customers(const ngx_http_lockbox_admin_conf_t *conf,
     listed = conf->manager_only.elts;
 
     for (i = 0; i < conf->manager_only.nelts; i++) {
-        if (listed[i].len == tenant->len
-            && ngx_memcmp(listed[i].data, tenant->data, tenant->len) == 0)
-        {
+        if (ngx_lockbox_text_same(&listed[i], tenant)) {
             return 0;
         }
     }
@@ -539,10 +538,7 @@ ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf, ngx_command_t *cmd,
         tenant = conf->manager_only.elts;
 
         for (j = 0; j < conf->manager_only.nelts; j++) {
-            if (tenant[j].len == value[i].len
-                && ngx_memcmp(tenant[j].data, value[i].data, value[i].len)
-                   == 0)
-            {
+            if (ngx_lockbox_text_same(&tenant[j], &value[i])) {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                    "duplicate tenant \"%V\"", &value[i]);
                 return NGX_CONF_ERROR;

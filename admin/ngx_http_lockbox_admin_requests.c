@@ -8,6 +8,7 @@
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_scope.h"
+#include "ngx_lockbox_text.h"
 
 
 #define NGX_HTTP_LOCKBOX_JUSTIFICATION_MIN  10
@@ -43,8 +44,6 @@ static ngx_int_t ngx_http_lockbox_filing_ticket(
     ngx_lockbox_fault_t *fault);
 static ngx_uint_t ngx_http_lockbox_filing_prose(const ngx_str_t *text,
     size_t min, size_t max);
-static ngx_uint_t ngx_http_lockbox_listed(const ngx_str_t *text,
-    const char *const *list);
 static json_t *ngx_http_lockbox_filing_args(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_filing_t *filing);
@@ -180,7 +179,7 @@ ngx_http_lockbox_filing_read(ngx_http_lockbox_admin_call_t *call,
     }
 
     if (ngx_lockbox_json_string(body, "reason", &filing->reason) != NGX_OK
-        || !ngx_http_lockbox_listed(&filing->reason, ngx_http_lockbox_reasons))
+        || !ngx_lockbox_text_among(&filing->reason, ngx_http_lockbox_reasons))
     {
         return ngx_lockbox_json_fault(pool, fault,
                                       "It must be one of the reason codes.",
@@ -269,21 +268,6 @@ ngx_http_lockbox_filing_prose(const ngx_str_t *text, size_t min, size_t max)
     }
 
     return n >= min && n <= max;
-}
-
-
-static ngx_uint_t
-ngx_http_lockbox_listed(const ngx_str_t *text, const char *const *list)
-{
-    for ( /* void */ ; *list != NULL; list++) {
-        if (ngx_strlen(*list) == text->len
-            && ngx_memcmp(*list, text->data, text->len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -540,15 +524,15 @@ static ngx_int_t
 ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
     const ngx_str_t *name, const ngx_str_t *value)
 {
-    if (name->len == 5 && ngx_strncmp(name->data, "state", 5) == 0
+    if (ngx_lockbox_text_is(name, "state")
         && query->state.len == 0
-        && ngx_http_lockbox_listed(value, ngx_http_lockbox_states))
+        && ngx_lockbox_text_among(value, ngx_http_lockbox_states))
     {
         query->state = *value;
         return NGX_OK;
     }
 
-    if (name->len == 6 && ngx_strncmp(name->data, "cursor", 6) == 0
+    if (ngx_lockbox_text_is(name, "cursor")
         && query->cursor.len == 0
         && value->len > 0 && value->len <= NGX_HTTP_LOCKBOX_CURSOR_MAX)
     {
@@ -556,7 +540,7 @@ ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
         return NGX_OK;
     }
 
-    if (name->len == 5 && ngx_strncmp(name->data, "limit", 5) == 0
+    if (ngx_lockbox_text_is(name, "limit")
         && query->limit == 0)
     {
         query->limit = ngx_atoi(value->data, value->len);

@@ -5,6 +5,7 @@
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_json.h"
+#include "ngx_lockbox_text.h"
 
 
 #define NGX_HTTP_LOCKBOX_SEALS_MAX  64
@@ -215,16 +216,12 @@ ngx_http_lockbox_case_deciders(ngx_http_lockbox_admin_call_t *call,
     for (i = 1; i < request->nseals; i++) {
         seal = &request->seals[i];
 
-        if (seal->decision.len != sizeof("approve") - 1
-            || ngx_memcmp(seal->decision.data, "approve",
-                          sizeof("approve") - 1)
-               != 0)
-        {
+        if (!ngx_lockbox_text_is(&seal->decision, "approve")) {
             continue;
         }
 
-        name = seal->stage.data[0] == 'm' ? &call->leg->manager
-                                          : &call->leg->customer;
+        name = ngx_lockbox_text_is(&seal->stage, "manager")
+               ? &call->leg->manager : &call->leg->customer;
 
         if (ngx_http_lockbox_case_name(call->request->pool, &seal->by_iss,
                                        &seal->by_sub, name)

@@ -72,7 +72,8 @@ local STATES = {
 }
 
 -- Who may take which step, by state.  A step that judges is a decision on the
--- request: not for its engineer, and for nobody twice.
+-- request: not for its engineer, and for nobody twice.  To revoke is none,
+-- because whoever may end access may always end it.
 local TRANSITIONS = {
     { name = 'approve', judges = true, from = {
         awaiting_manager = { 'manager' },

@@ -4,6 +4,7 @@
 
 #include "ngx_http_lockbox_audit.h"
 #include "ngx_http_lockbox_module.h"
+#include "ngx_lockbox_text.h"
 
 
 #define NGX_HTTP_LOCKBOX_FILE_MAX   65536
@@ -331,9 +332,8 @@ ngx_http_lockbox_conf_distinct(ngx_conf_t *cf,
             for (i = 0; i < left->nelts; i++) {
                 for (j = 0; j < (left == right ? i : right->nelts); j++) {
 
-                    if (ngx_memcmp(x[i].thumbprint.data, y[j].thumbprint.data,
-                                   x[i].thumbprint.len)
-                        == 0)
+                    if (ngx_lockbox_text_same(&x[i].thumbprint,
+                                              &y[j].thumbprint))
                     {
                         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                                       "one key, with the thumbprint \"%V\", "

@@ -13,6 +13,7 @@
 #include "ngx_lockbox_record.h"
 #include "ngx_lockbox_store.h"
 #include "ngx_lockbox_token.h"
+#include "ngx_lockbox_text.h"
 
 
 /* Offered to whoever is refused; the engineer changes it at will. */
@@ -560,7 +561,7 @@ ngx_http_lockbox_gate_offer(const ngx_lockbox_target_t *target)
 
     method = target->method;
 
-    if (method.len == 4 && ngx_strncmp(method.data, "HEAD", 4) == 0) {
+    if (ngx_lockbox_text_is(&method, "HEAD")) {
         ngx_str_set(&method, "GET");
     }
 

@@ -6,6 +6,7 @@
 #include "ngx_http_lockbox_module.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
+#include "ngx_lockbox_text.h"
 
 
 #define NGX_HTTP_LOCKBOX_ISSUER_LEEWAY_MAX  60
@@ -86,10 +87,7 @@ ngx_http_lockbox_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rule = mcf->issuers.rules.elts;
 
     for (i = 0; i < mcf->issuers.rules.nelts; i++) {
-        if (rule[i].issuer.len == value[1].len
-            && ngx_memcmp(rule[i].issuer.data, value[1].data, value[1].len)
-               == 0)
-        {
+        if (ngx_lockbox_text_same(&rule[i].issuer, &value[1])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "duplicate issuer \"%V\"", &value[1]);
             return NGX_CONF_ERROR;

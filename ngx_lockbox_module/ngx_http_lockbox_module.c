@@ -5,6 +5,7 @@
 #include "ngx_http_lockbox_module.h"
 #include "ngx_http_lockbox_gate.h"
 #include "ngx_lockbox_name.h"
+#include "ngx_lockbox_text.h"
 
 
 /* A look-up is answered with a status, a number or one short text. */
@@ -475,10 +476,7 @@ ngx_http_lockbox_merge_labels(ngx_conf_t *cf,
         own = conf->labels->elts;
 
         for (j = 0; j < conf->labels->nelts; j++) {
-            if (own[j].len == inherited[i].len
-                && ngx_memcmp(own[j].data, inherited[i].data, own[j].len)
-                   == 0)
-            {
+            if (ngx_lockbox_text_same(&own[j], &inherited[i])) {
                 break;
             }
         }
@@ -679,10 +677,7 @@ ngx_http_lockbox_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         for (j = 1; j < i; j++) {
-            if (value[j].len == value[i].len
-                && ngx_memcmp(value[j].data, value[i].data, value[i].len)
-                   == 0)
-            {
+            if (ngx_lockbox_text_same(&value[j], &value[i])) {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                    "duplicate label \"%V\"", &value[i]);
                 return NGX_CONF_ERROR;

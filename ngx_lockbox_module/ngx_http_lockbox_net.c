@@ -8,6 +8,7 @@
 #include "ngx_http_lockbox_module.h"
 #include "ngx_http_lockbox_problem.h"
 #include "ngx_lockbox_record.h"
+#include "ngx_lockbox_text.h"
 
 
 static ngx_int_t ngx_http_lockbox_net_header_filter(ngx_http_request_t *r);
@@ -111,8 +112,7 @@ ngx_http_lockbox_net_leg(ngx_http_request_t *r)
     }
 
     if (pr->loc_conf == r->loc_conf
-        && pr->uri.len == r->uri.len
-        && ngx_memcmp(pr->uri.data, r->uri.data, r->uri.len) == 0)
+        && ngx_lockbox_text_same(&pr->uri, &r->uri))
     {
         return ngx_http_lockbox_audit_leg(pr, 0);
     }

@@ -7,6 +7,7 @@
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_jwt.h"
 #include "ngx_lockbox_name.h"
+#include "ngx_lockbox_text.h"
 
 
 static ngx_uint_t ngx_lockbox_identity_roles(
@@ -185,9 +186,7 @@ ngx_lockbox_identity_customer_possible(const ngx_lockbox_issuers_t *issuers,
     for (i = 0; i < issuers->issuers.nelts; i++) {
 
         if (issuer[i].tenant_claim.len == 0
-            && (issuer[i].tenant.len != tenant->len
-                || ngx_memcmp(issuer[i].tenant.data, tenant->data,
-                              tenant->len) != 0))
+            && !ngx_lockbox_text_same(&issuer[i].tenant, tenant))
         {
             continue;
         }

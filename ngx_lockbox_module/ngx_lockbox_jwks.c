@@ -5,6 +5,7 @@
 #include "ngx_lockbox_jwks.h"
 #include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_json.h"
+#include "ngx_lockbox_text.h"
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>
@@ -130,10 +131,10 @@ ngx_lockbox_jwks_add(ngx_pool_t *pool, const json_t *jwk,
         return NGX_OK;
     }
 
-    if (kty.len == 3 && ngx_strncmp(kty.data, "RSA", 3) == 0) {
+    if (ngx_lockbox_text_is(&kty, "RSA")) {
         pkey = ngx_lockbox_jwk_rsa(pool, jwk);
 
-    } else if (kty.len == 2 && ngx_strncmp(kty.data, "EC", 2) == 0) {
+    } else if (ngx_lockbox_text_is(&kty, "EC")) {
         pkey = ngx_lockbox_jwk_ec(pool, jwk);
 
     } else {
@@ -157,9 +158,7 @@ ngx_lockbox_jwks_add(ngx_pool_t *pool, const json_t *jwk,
 
     case NGX_OK:
         for (row = ngx_lockbox_algs; row->digest != NULL; row++) {
-            if (row->name.len == alg.len
-                && ngx_strncmp(row->name.data, alg.data, alg.len) == 0)
-            {
+            if (ngx_lockbox_text_same(&row->name, &alg)) {
                 break;
             }
         }
@@ -194,9 +193,7 @@ ngx_lockbox_jwks_add(ngx_pool_t *pool, const json_t *jwk,
             return NGX_ERROR;
         }
 
-        if (first[i].kid.len == kid.len
-            && ngx_memcmp(first[i].kid.data, kid.data, kid.len) == 0)
-        {
+        if (ngx_lockbox_text_same(&first[i].kid, &kid)) {
             *err = "two keys have the same \"kid\"";
             return NGX_ERROR;
         }
@@ -309,10 +306,7 @@ ngx_lockbox_jwk_ec(ngx_pool_t *pool, const json_t *jwk)
     }
 
     for (row = ngx_lockbox_algs; row->digest != NULL; row++) {
-        if (row->crv != NULL
-            && ngx_strlen(row->crv) == crv.len
-            && ngx_memcmp(row->crv, crv.data, crv.len) == 0)
-        {
+        if (row->crv != NULL && ngx_lockbox_text_is(&crv, row->crv)) {
             break;
         }
     }
@@ -696,9 +690,7 @@ ngx_lockbox_jwks_find(const ngx_lockbox_jwks_t *keys, const ngx_str_t *kid)
     }
 
     for (i = 0; i < keys->nelts; i++) {
-        if (key[i].kid.len == kid->len
-            && ngx_memcmp(key[i].kid.data, kid->data, kid->len) == 0)
-        {
+        if (ngx_lockbox_text_same(&key[i].kid, kid)) {
             return &key[i];
         }
     }

@@ -5,11 +5,7 @@
 #include "ngx_lockbox_seal.h"
 #include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_json.h"
-
-
-#define ngx_lockbox_is(text, literal)                                         \
-    ((text)->len == sizeof(literal) - 1                                       \
-     && ngx_memcmp((text)->data, literal, sizeof(literal) - 1) == 0)
+#include "ngx_lockbox_text.h"
 
 
 static ngx_int_t ngx_lockbox_seal_read(const json_t *claims,
@@ -21,8 +17,6 @@ static ngx_uint_t ngx_lockbox_seal_follows(const ngx_lockbox_seal_t *seal,
 static ngx_uint_t ngx_lockbox_seal_filed(const ngx_lockbox_seal_t *seal);
 static ngx_uint_t ngx_lockbox_seal_repeated(const ngx_lockbox_seal_t *seals,
     ngx_uint_t n);
-static ngx_uint_t ngx_lockbox_seal_equal(const ngx_str_t *a,
-    const ngx_str_t *b);
 
 
 /* The claims that are texts, and where they are kept. */
@@ -162,7 +156,7 @@ ngx_lockbox_seal_open(ngx_pool_t *pool, const ngx_lockbox_jwks_t *keys,
     }
 
     if (n == 0
-        || !ngx_lockbox_seal_equal(&seals[n - 1].access_hash,
+        || !ngx_lockbox_text_same(&seals[n - 1].access_hash,
                                    &subject->access_hash)
         || seals[n - 1].duration != subject->duration)
     {
@@ -211,11 +205,11 @@ static ngx_uint_t
 ngx_lockbox_seal_concerns(const ngx_lockbox_seal_t *seal,
     const ngx_lockbox_seal_subject_t *subject)
 {
-    return ngx_lockbox_seal_equal(&seal->request, &subject->request)
-           && ngx_lockbox_seal_equal(&seal->tenant, &subject->tenant)
-           && ngx_lockbox_seal_equal(&seal->engineer_iss,
+    return ngx_lockbox_text_same(&seal->request, &subject->request)
+           && ngx_lockbox_text_same(&seal->tenant, &subject->tenant)
+           && ngx_lockbox_text_same(&seal->engineer_iss,
                                      &subject->engineer_iss)
-           && ngx_lockbox_seal_equal(&seal->engineer_sub,
+           && ngx_lockbox_text_same(&seal->engineer_sub,
                                      &subject->engineer_sub);
 }
 
@@ -225,10 +219,10 @@ ngx_lockbox_seal_filed(const ngx_lockbox_seal_t *seal)
 {
     return seal->prev.len == 0
            && seal->version == 0
-           && ngx_lockbox_is(&seal->stage, "engineer")
-           && ngx_lockbox_is(&seal->decision, "request")
-           && ngx_lockbox_seal_equal(&seal->by_iss, &seal->engineer_iss)
-           && ngx_lockbox_seal_equal(&seal->by_sub, &seal->engineer_sub);
+           && ngx_lockbox_text_is(&seal->stage, "engineer")
+           && ngx_lockbox_text_is(&seal->decision, "request")
+           && ngx_lockbox_text_same(&seal->by_iss, &seal->engineer_iss)
+           && ngx_lockbox_text_same(&seal->by_sub, &seal->engineer_sub);
 }
 
 
@@ -236,7 +230,7 @@ static ngx_uint_t
 ngx_lockbox_seal_follows(const ngx_lockbox_seal_t *seal,
     const ngx_lockbox_seal_t *before, const ngx_str_t *hash)
 {
-    return ngx_lockbox_seal_equal(&seal->prev, hash)
+    return ngx_lockbox_text_same(&seal->prev, hash)
            && seal->version > before->version
            && seal->at + NGX_LOCKBOX_SEAL_LEEWAY * 1000 >= before->at;
 }
@@ -255,16 +249,16 @@ ngx_lockbox_seal_approved(const ngx_lockbox_seal_t *seals, ngx_uint_t n,
 
     for (i = 1; i < n; i++) {
 
-        if (!ngx_lockbox_is(&seals[i].decision, "approve")
+        if (!ngx_lockbox_text_is(&seals[i].decision, "approve")
             || ngx_lockbox_seal_repeated(seals, i))
         {
             return 0;
         }
 
-        if (ngx_lockbox_is(&seals[i].stage, "manager") && customers == 0) {
+        if (ngx_lockbox_text_is(&seals[i].stage, "manager") && customers == 0) {
             managers++;
 
-        } else if (ngx_lockbox_is(&seals[i].stage, "customer")
+        } else if (ngx_lockbox_text_is(&seals[i].stage, "customer")
                    && managers >= manager)
         {
             customers++;
@@ -288,19 +282,12 @@ ngx_lockbox_seal_repeated(const ngx_lockbox_seal_t *seals, ngx_uint_t n)
     ngx_uint_t  i;
 
     for (i = 0; i < n; i++) {
-        if (ngx_lockbox_seal_equal(&seals[i].by_iss, &seals[n].by_iss)
-            && ngx_lockbox_seal_equal(&seals[i].by_sub, &seals[n].by_sub))
+        if (ngx_lockbox_text_same(&seals[i].by_iss, &seals[n].by_iss)
+            && ngx_lockbox_text_same(&seals[i].by_sub, &seals[n].by_sub))
         {
             return 1;
         }
     }
 
     return 0;
-}
-
-
-static ngx_uint_t
-ngx_lockbox_seal_equal(const ngx_str_t *a, const ngx_str_t *b)
-{
-    return a->len == b->len && ngx_memcmp(a->data, b->data, a->len) == 0;
 }

@@ -6,6 +6,7 @@
 #include <ngx_core.h>
 
 #include "ngx_lockbox_store.h"
+#include "ngx_lockbox_text.h"
 
 
 struct ngx_lockbox_lookup_s {
@@ -41,8 +42,6 @@ static ngx_lockbox_decision_t ngx_lockbox_store_live(
     const ngx_lockbox_reply_t *reply);
 static ngx_lockbox_decision_t ngx_lockbox_store_state(
     const ngx_lockbox_reply_t *reply, ngx_lockbox_decision_t liveness);
-static ngx_uint_t ngx_lockbox_store_equal(const ngx_str_t *a,
-    const ngx_str_t *b);
 static void ngx_lockbox_store_finish(ngx_lockbox_lookup_t *lookup,
     ngx_lockbox_decision_t liveness);
 
@@ -192,7 +191,7 @@ ngx_lockbox_store_live(const ngx_lockbox_reply_t *reply)
     }
 
     if (reply->type == NGX_LOCKBOX_RESP_STRING
-        && ngx_lockbox_store_equal(&reply->text, &ngx_lockbox_live_value))
+        && ngx_lockbox_text_same(&reply->text, &ngx_lockbox_live_value))
     {
         return NGX_LOCKBOX_ALLOW;
     }
@@ -228,7 +227,7 @@ ngx_lockbox_store_state(const ngx_lockbox_reply_t *reply,
          i < sizeof(ngx_lockbox_ended) / sizeof(ngx_lockbox_ended[0]);
          i++)
     {
-        if (ngx_lockbox_store_equal(&reply->text,
+        if (ngx_lockbox_text_same(&reply->text,
                                     &ngx_lockbox_ended[i].state))
         {
             return ngx_lockbox_ended[i].decision;
@@ -236,13 +235,6 @@ ngx_lockbox_store_state(const ngx_lockbox_reply_t *reply,
     }
 
     return liveness;
-}
-
-
-static ngx_uint_t
-ngx_lockbox_store_equal(const ngx_str_t *a, const ngx_str_t *b)
-{
-    return a->len == b->len && ngx_memcmp(a->data, b->data, a->len) == 0;
 }
 
 

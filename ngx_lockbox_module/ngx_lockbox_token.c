@@ -5,6 +5,7 @@
 #include "ngx_lockbox_token.h"
 #include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_json.h"
+#include "ngx_lockbox_text.h"
 
 
 /* above it a NumericDate has no exact value in other people's JSON readers */
@@ -48,8 +49,6 @@ static ngx_lockbox_decision_t ngx_lockbox_token_audience(
     const ngx_lockbox_token_rule_t *rule, const json_t *claims);
 static ngx_int_t ngx_lockbox_token_time(const json_t *claims,
     const char *name, int64_t *value);
-static ngx_uint_t ngx_lockbox_token_equal(const ngx_str_t *a,
-    const ngx_str_t *b);
 static ngx_int_t ngx_lockbox_token_encode(ngx_pool_t *pool,
     const json_t *value, ngx_str_t *encoded);
 
@@ -111,7 +110,7 @@ ngx_lockbox_token_admit(ngx_pool_t *pool,
     }
 
     for (i = 0; i < nrules; i++) {
-        if (ngx_lockbox_token_equal(&rules[i].issuer, &jws.iss)) {
+        if (ngx_lockbox_text_same(&rules[i].issuer, &jws.iss)) {
             break;
         }
     }
@@ -243,8 +242,7 @@ ngx_lockbox_token_type(const ngx_lockbox_token_rule_t *rule,
     const ngx_lockbox_jws_t *jws, ngx_lockbox_token_t *token)
 {
     if (rule->typ != NULL) {
-        return jws->typ.len == ngx_strlen(rule->typ)
-               && ngx_strncmp(jws->typ.data, rule->typ, jws->typ.len) == 0
+        return ngx_lockbox_text_is(&jws->typ, rule->typ)
                ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_WRONG_TYPE;
     }
 
@@ -284,7 +282,7 @@ ngx_lockbox_token_signature(ngx_pool_t *pool,
 
     /* RFC 8725 section 3.1: the key says the algorithm, the token repeats it */
 
-    if (!ngx_lockbox_token_equal(&token->key->alg->name, &jws->alg)) {
+    if (!ngx_lockbox_text_same(&token->key->alg->name, &jws->alg)) {
         return NGX_LOCKBOX_BAD_SIGNATURE;
     }
 
@@ -366,7 +364,7 @@ ngx_lockbox_token_audience(const ngx_lockbox_token_rule_t *rule,
         text.data = (u_char *) json_string_value(aud);
         text.len = json_string_length(aud);
 
-        return ngx_lockbox_token_equal(&rule->audience, &text)
+        return ngx_lockbox_text_same(&rule->audience, &text)
                ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_WRONG_AUDIENCE;
     }
 
@@ -386,7 +384,7 @@ ngx_lockbox_token_audience(const ngx_lockbox_token_rule_t *rule,
         text.data = (u_char *) json_string_value(value);
         text.len = json_string_length(value);
 
-        found |= ngx_lockbox_token_equal(&rule->audience, &text);
+        found |= ngx_lockbox_text_same(&rule->audience, &text);
     }
 
     return found ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_WRONG_AUDIENCE;
@@ -425,13 +423,6 @@ ngx_lockbox_token_text_valid(const ngx_str_t *text)
     }
 
     return 1;
-}
-
-
-static ngx_uint_t
-ngx_lockbox_token_equal(const ngx_str_t *a, const ngx_str_t *b)
-{
-    return a->len == b->len && ngx_memcmp(a->data, b->data, a->len) == 0;
 }
 
 
