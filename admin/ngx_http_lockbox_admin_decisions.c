@@ -9,6 +9,7 @@
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
+#include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_grant.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_text.h"
@@ -548,7 +549,7 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
 
     if (ngx_lockbox_text_is(&decision->step->action, "revoke")
         && ngx_lockbox_json_set(view, "effective_by",
-                 ngx_http_lockbox_admin_view_time(ngx_http_lockbox_admin_now()))
+                 ngx_http_lockbox_admin_view_time(ngx_lockbox_clock_msec()))
            != NGX_OK)
     {
         json_decref(view);

@@ -17,7 +17,7 @@
 
 static void *ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf,
-    void *conf);
+    void *data);
 static void *ngx_http_lockbox_admin_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_lockbox_admin_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
@@ -29,17 +29,17 @@ static ngx_int_t ngx_http_lockbox_admin_tenants(ngx_conf_t *cf,
 static ngx_int_t ngx_http_lockbox_admin_init_process(ngx_cycle_t *cycle);
 static void ngx_http_lockbox_admin_exit_process(ngx_cycle_t *cycle);
 static char *ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+    void *data);
 static char *ngx_http_lockbox_admin_within(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
+    ngx_command_t *cmd, void *data);
 static char *ngx_http_lockbox_admin_approvals(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
+    ngx_command_t *cmd, void *data);
 static ngx_str_t ngx_http_lockbox_admin_stage(ngx_str_t *param,
     ngx_uint_t *manager);
 static char *ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
+    ngx_command_t *cmd, void *data);
 static char *ngx_http_lockbox_admin_ticket(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
+    ngx_command_t *cmd, void *data);
 
 
 static ngx_command_t  ngx_http_lockbox_admin_commands[] = {

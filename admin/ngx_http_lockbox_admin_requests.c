@@ -5,6 +5,7 @@
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
+#include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_scope.h"
@@ -126,7 +127,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
 
     if (call->id.data == NULL
         || ngx_lockbox_id_create(call->id.data,
-                                 (uint64_t) ngx_http_lockbox_admin_now())
+                                 (uint64_t) ngx_lockbox_clock_msec())
            != NGX_OK)
     {
         ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,

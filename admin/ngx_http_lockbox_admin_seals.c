@@ -4,6 +4,7 @@
 
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_lockbox_base64url.h"
+#include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_text.h"
 
@@ -275,7 +276,7 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     seal->tenant = call->tenant;
     seal->by_iss = call->identity.iss;
     seal->by_sub = call->identity.sub;
-    seal->at = ngx_http_lockbox_admin_now();
+    seal->at = ngx_lockbox_clock_msec();
 
     list = ngx_lockbox_json_own(pool,
                       ngx_lockbox_scope_json(scope, NGX_LOCKBOX_SCOPE_ACCESS));
@@ -337,15 +338,4 @@ ngx_http_lockbox_admin_members(ngx_http_lockbox_admin_call_t *call,
     }
 
     return NGX_OK;
-}
-
-
-int64_t
-ngx_http_lockbox_admin_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (int64_t) tp->sec * 1000 + tp->msec;
 }

@@ -67,8 +67,5 @@ ngx_int_t ngx_http_lockbox_admin_members(ngx_http_lockbox_admin_call_t *call,
  */
 json_t *ngx_http_lockbox_admin_about(ngx_http_lockbox_admin_call_t *call);
 
-/* Unix milliseconds of the event loop. */
-int64_t ngx_http_lockbox_admin_now(void);
-
 
 #endif /* _NGX_HTTP_LOCKBOX_ADMIN_SEALS_H_INCLUDED_ */

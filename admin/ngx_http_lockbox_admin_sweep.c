@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
 
@@ -147,10 +148,8 @@ static ngx_int_t
 ngx_http_lockbox_sweep_begin(ngx_http_lockbox_sweep_t *sweep,
     const json_t *entry)
 {
-    ngx_time_t              *tp;
     ngx_http_lockbox_leg_t  *leg;
 
-    tp = ngx_timeofday();
     leg = &sweep->leg;
 
     ngx_memzero(leg, sizeof(ngx_http_lockbox_leg_t));
@@ -159,7 +158,7 @@ ngx_http_lockbox_sweep_begin(ngx_http_lockbox_sweep_t *sweep,
     if (ngx_lockbox_json_string(entry, "tenant", &leg->tenant) != NGX_OK
         || ngx_lockbox_json_string(entry, "id", &leg->request_id) != NGX_OK
         || ngx_lockbox_id_create(leg->id,
-                                 (uint64_t) tp->sec * 1000 + tp->msec)
+                                 (uint64_t) ngx_lockbox_clock_msec())
            != NGX_OK)
     {
         return NGX_ERROR;

@@ -5,6 +5,7 @@
 
 #include "ngx_http_lockbox_audit.h"
 #include "ngx_http_lockbox_module.h"
+#include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_journal.h"
 #include "ngx_lockbox_record.h"
 
@@ -113,7 +114,6 @@ ngx_module_t  ngx_http_lockbox_audit_module = {
 ngx_http_lockbox_leg_t *
 ngx_http_lockbox_audit_leg(ngx_http_request_t *r, ngx_uint_t create)
 {
-    ngx_time_t               *tp;
     ngx_http_lockbox_leg_t   *leg;
     ngx_http_lockbox_legs_t  *legs;
 
@@ -137,10 +137,7 @@ ngx_http_lockbox_audit_leg(ngx_http_request_t *r, ngx_uint_t create)
         return NULL;
     }
 
-    tp = ngx_timeofday();
-
-    if (ngx_lockbox_id_create(leg->id,
-                              (uint64_t) tp->sec * 1000 + tp->msec)
+    if (ngx_lockbox_id_create(leg->id, (uint64_t) ngx_lockbox_clock_msec())
         != NGX_OK)
     {
         return NULL;
@@ -308,15 +305,12 @@ static void
 ngx_http_lockbox_fields_intent(ngx_http_lockbox_fields_t *fields,
     const ngx_http_lockbox_leg_t *leg)
 {
-    ngx_time_t              *tp;
-    static const ngx_str_t   type = ngx_string("start");
+    static const ngx_str_t  type = ngx_string("start");
 
-    tp = ngx_timeofday();
     fields->nelts = 0;
 
     ngx_http_lockbox_field_number(fields, NGX_LOCKBOX_FIELD_TIME,
-                                  "@timestamp",
-                                  (int64_t) tp->sec * 1000 + tp->msec);
+                                  "@timestamp", ngx_lockbox_clock_msec());
     ngx_http_lockbox_field_text(fields, "event.type", &type);
     ngx_http_lockbox_fields_leg(fields, leg);
 }
@@ -326,14 +320,12 @@ static void
 ngx_http_lockbox_fields_outcome(ngx_http_lockbox_fields_t *fields,
     const ngx_http_lockbox_leg_t *leg)
 {
-    ngx_time_t              *tp;
-    const ngx_str_t         *outcome;
-    static const ngx_str_t   type = ngx_string("end");
-    static const ngx_str_t   success = ngx_string("success");
-    static const ngx_str_t   failure = ngx_string("failure");
-    static const ngx_str_t   unknown = ngx_string("unknown");
+    const ngx_str_t        *outcome;
+    static const ngx_str_t  type = ngx_string("end");
+    static const ngx_str_t  success = ngx_string("success");
+    static const ngx_str_t  failure = ngx_string("failure");
+    static const ngx_str_t  unknown = ngx_string("unknown");
 
-    tp = ngx_timeofday();
     fields->nelts = 0;
 
     outcome = leg->decision == NGX_LOCKBOX_ALLOW ? &success
@@ -341,8 +333,7 @@ ngx_http_lockbox_fields_outcome(ngx_http_lockbox_fields_t *fields,
               : &failure;
 
     ngx_http_lockbox_field_number(fields, NGX_LOCKBOX_FIELD_TIME,
-                                  "@timestamp",
-                                  (int64_t) tp->sec * 1000 + tp->msec);
+                                  "@timestamp", ngx_lockbox_clock_msec());
     ngx_http_lockbox_field_text(fields, "event.type", &type);
     ngx_http_lockbox_field_text(fields, "event.outcome", outcome);
     ngx_http_lockbox_field_text(fields, "event.reason",

@@ -17,6 +17,11 @@ static ngx_int_t ngx_http_lockbox_conf_password(ngx_conf_t *cf,
     ngx_str_t *name, ngx_str_t *password);
 static ngx_int_t ngx_http_lockbox_conf_distinct(ngx_conf_t *cf,
     ngx_http_lockbox_main_conf_t *mcf);
+static const ngx_lockbox_jwks_t *ngx_http_lockbox_conf_owner(
+    const ngx_http_lockbox_main_conf_t *mcf, ngx_uint_t i,
+    const ngx_str_t **name);
+static const ngx_str_t *ngx_http_lockbox_conf_shared(
+    const ngx_lockbox_jwks_t *keys, const ngx_lockbox_jwks_t *others);
 static ngx_int_t ngx_http_lockbox_conf_missing(ngx_conf_t *cf,
     ngx_http_lockbox_main_conf_t *mcf, const char *name);
 
@@ -45,6 +50,7 @@ ngx_http_lockbox_conf_read(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text)
     }
 
     n = NGX_ERROR;
+    text->len = 0;
 
     if (ngx_fd_info(file.fd, &fi) == NGX_FILE_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
@@ -310,49 +316,76 @@ static ngx_int_t
 ngx_http_lockbox_conf_distinct(ngx_conf_t *cf,
     ngx_http_lockbox_main_conf_t *mcf)
 {
-    ngx_uint_t                 a, b, i, j;
-    ngx_lockbox_key_t         *x, *y;
-    ngx_lockbox_token_rule_t  *rules;
-    const ngx_lockbox_jwks_t  *left, *right;
-
-    rules = mcf->issuers.rules.elts;
+    ngx_uint_t                 a, b;
+    const ngx_str_t           *shared, *left, *right;
+    const ngx_lockbox_jwks_t  *keys, *others;
 
     for (a = 0; a <= mcf->issuers.rules.nelts; a++) {
+        keys = ngx_http_lockbox_conf_owner(mcf, a, &left);
+
         for (b = 0; b <= a; b++) {
+            others = ngx_http_lockbox_conf_owner(mcf, b, &right);
+            shared = ngx_http_lockbox_conf_shared(keys, others);
 
-            /* the set behind the last issuer's is that of the module */
-
-            left = a == mcf->issuers.rules.nelts ? &mcf->accepted
-                                                 : rules[a].keys;
-            right = b == mcf->issuers.rules.nelts ? &mcf->accepted
-                                                  : rules[b].keys;
-            x = left->elts;
-            y = right->elts;
-
-            for (i = 0; i < left->nelts; i++) {
-                for (j = 0; j < (left == right ? i : right->nelts); j++) {
-
-                    if (ngx_lockbox_text_same(&x[i].thumbprint,
-                                              &y[j].thumbprint))
-                    {
-                        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                                      "one key, with the thumbprint \"%V\", "
-                                      "is configured twice for lockbox: "
-                                      "under \"%V\" and \"%V\"",
-                                      &x[i].thumbprint,
-                                      left == &mcf->accepted
-                                      ? &mcf->grant_issuer : &rules[a].issuer,
-                                      right == &mcf->accepted
-                                      ? &mcf->grant_issuer
-                                      : &rules[b].issuer);
-                        return NGX_ERROR;
-                    }
-                }
+            if (shared != NULL) {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "one key, with the thumbprint \"%V\", is "
+                              "configured twice for lockbox: under \"%V\" "
+                              "and \"%V\"", shared, left, right);
+                return NGX_ERROR;
             }
         }
     }
 
     return NGX_OK;
+}
+
+
+/* The keys of issuer "i"; behind the last issuer stands the module itself. */
+
+static const ngx_lockbox_jwks_t *
+ngx_http_lockbox_conf_owner(const ngx_http_lockbox_main_conf_t *mcf,
+    ngx_uint_t i, const ngx_str_t **name)
+{
+    ngx_lockbox_token_rule_t  *rules;
+
+    if (i == mcf->issuers.rules.nelts) {
+        *name = &mcf->grant_issuer;
+        return &mcf->accepted;
+    }
+
+    rules = mcf->issuers.rules.elts;
+    *name = &rules[i].issuer;
+
+    return rules[i].keys;
+}
+
+
+/* The thumbprint of a key that is in both sets, or twice in the one. */
+
+static const ngx_str_t *
+ngx_http_lockbox_conf_shared(const ngx_lockbox_jwks_t *keys,
+    const ngx_lockbox_jwks_t *others)
+{
+    ngx_uint_t          i, j, n;
+    ngx_lockbox_key_t  *key, *other;
+
+    key = keys->elts;
+    other = others->elts;
+
+    for (i = 0; i < keys->nelts; i++) {
+        n = keys == others ? i : others->nelts;
+
+        for (j = 0; j < n; j++) {
+            if (ngx_lockbox_text_same(&key[i].thumbprint,
+                                      &other[j].thumbprint))
+            {
+                return &key[i].thumbprint;
+            }
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -74,7 +74,7 @@ ngx_http_lockbox_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_uint_t                      i;
     ngx_conf_t                      save;
     ngx_lockbox_token_rule_t       *rule;
-    ngx_http_lockbox_issuer_ctx_t   ctx;
+    ngx_http_lockbox_issuer_ctx_t  *ctx;
 
     value = cf->args->elts;
 
@@ -94,21 +94,26 @@ ngx_http_lockbox_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    ctx.rule = ngx_array_push(&mcf->issuers.rules);
-    ctx.issuer = ngx_array_push(&mcf->issuers.issuers);
-
-    if (ctx.rule == NULL || ctx.issuer == NULL) {
+    ctx = ngx_palloc(cf->temp_pool, sizeof(ngx_http_lockbox_issuer_ctx_t));
+    if (ctx == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(ctx.rule, sizeof(ngx_lockbox_token_rule_t));
-    ngx_memzero(ctx.issuer, sizeof(ngx_lockbox_issuer_t));
+    ctx->rule = ngx_array_push(&mcf->issuers.rules);
+    ctx->issuer = ngx_array_push(&mcf->issuers.issuers);
 
-    ctx.rule->issuer = value[1];
-    ctx.rule->leeway = NGX_CONF_UNSET;
-    ctx.rule->max_life = NGX_CONF_UNSET;
+    if (ctx->rule == NULL || ctx->issuer == NULL) {
+        return NGX_CONF_ERROR;
+    }
 
-    if (ngx_array_init(&ctx.issuer->roles, cf->pool, 4,
+    ngx_memzero(ctx->rule, sizeof(ngx_lockbox_token_rule_t));
+    ngx_memzero(ctx->issuer, sizeof(ngx_lockbox_issuer_t));
+
+    ctx->rule->issuer = value[1];
+    ctx->rule->leeway = NGX_CONF_UNSET;
+    ctx->rule->max_life = NGX_CONF_UNSET;
+
+    if (ngx_array_init(&ctx->issuer->roles, cf->pool, 4,
                        sizeof(ngx_lockbox_role_rule_t))
         != NGX_OK)
     {
@@ -117,7 +122,7 @@ ngx_http_lockbox_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     save = *cf;
     cf->handler = ngx_http_lockbox_issuer_member;
-    cf->handler_conf = (void *) &ctx;
+    cf->handler_conf = ctx;
 
     rv = ngx_conf_parse(cf, NULL);
 
@@ -127,7 +132,7 @@ ngx_http_lockbox_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
-    return ngx_http_lockbox_issuer_complete(cf, &ctx);
+    return ngx_http_lockbox_issuer_complete(cf, ctx);
 }
 
 

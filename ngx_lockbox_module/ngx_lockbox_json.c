@@ -540,20 +540,20 @@ ngx_int_t
 ngx_lockbox_json_string(const json_t *object, const char *name,
     ngx_str_t *text)
 {
-    json_t  *value;
+    json_t  *member;
 
-    value = json_object_get(object, name);
+    member = json_object_get(object, name);
 
-    if (value == NULL) {
+    if (member == NULL) {
         return NGX_DECLINED;
     }
 
-    if (!json_is_string(value) || json_string_length(value) == 0) {
+    if (!json_is_string(member) || json_string_length(member) == 0) {
         return NGX_ERROR;
     }
 
-    text->data = (u_char *) json_string_value(value);
-    text->len = json_string_length(value);
+    text->data = (u_char *) json_string_value(member);
+    text->len = json_string_length(member);
 
     return NGX_OK;
 }
@@ -561,21 +561,21 @@ ngx_lockbox_json_string(const json_t *object, const char *name,
 
 ngx_int_t
 ngx_lockbox_json_integer(const json_t *object, const char *name,
-    int64_t *number)
+    int64_t *value)
 {
-    json_t  *value;
+    json_t  *member;
 
-    value = json_object_get(object, name);
+    member = json_object_get(object, name);
 
-    if (value == NULL) {
+    if (member == NULL) {
         return NGX_DECLINED;
     }
 
-    if (!json_is_integer(value)) {
+    if (!json_is_integer(member)) {
         return NGX_ERROR;
     }
 
-    *number = json_integer_value(value);
+    *value = json_integer_value(member);
 
     return NGX_OK;
 }

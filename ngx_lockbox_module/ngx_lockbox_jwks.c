@@ -25,6 +25,12 @@
 static ngx_int_t ngx_lockbox_jwks_add(ngx_pool_t *pool, const json_t *jwk,
     ngx_lockbox_jwks_t *keys, const char **err);
 static ngx_uint_t ngx_lockbox_jwk_signs(const json_t *jwk);
+static EVP_PKEY *ngx_lockbox_jwk_pkey(ngx_pool_t *pool, const json_t *jwk,
+    const char **err);
+static ngx_int_t ngx_lockbox_jwk_alg(const json_t *jwk,
+    ngx_lockbox_key_t *key, const char **err);
+static ngx_int_t ngx_lockbox_jwk_kid(const json_t *jwk,
+    const ngx_lockbox_jwks_t *keys, ngx_lockbox_key_t *key, const char **err);
 static EVP_PKEY *ngx_lockbox_jwk_rsa(ngx_pool_t *pool, const json_t *jwk);
 static EVP_PKEY *ngx_lockbox_jwk_ec(ngx_pool_t *pool, const json_t *jwk);
 static ngx_int_t ngx_lockbox_jwk_bytes(ngx_pool_t *pool, const json_t *jwk,
@@ -60,7 +66,7 @@ static const ngx_lockbox_alg_t  ngx_lockbox_algs[] = {
 
 
 /* RFC 7518 sections 6.2.2, 6.3.2 and 6.4: members of private and shared keys */
-static const char  *ngx_lockbox_jwk_secrets[] = {
+static const char *const  ngx_lockbox_jwk_secrets[] = {
     "d", "p", "q", "dp", "dq", "qi", "oth", "k", NULL
 };
 
@@ -104,31 +110,57 @@ static ngx_int_t
 ngx_lockbox_jwks_add(ngx_pool_t *pool, const json_t *jwk,
     ngx_lockbox_jwks_t *keys, const char **err)
 {
-    EVP_PKEY                 *pkey;
-    ngx_str_t                 kty, kid, alg;
-    ngx_uint_t                i;
-    ngx_lockbox_key_t         added, *key, *first;
-    const ngx_lockbox_alg_t  *row;
+    EVP_PKEY            *pkey;
+    const char *const   *secret;
+    ngx_lockbox_key_t    added, *key;
 
     if (!json_is_object(jwk)) {
         *err = "a key is not an object";
         return NGX_ERROR;
     }
 
-    for (i = 0; ngx_lockbox_jwk_secrets[i] != NULL; i++) {
-        if (json_object_get(jwk, ngx_lockbox_jwk_secrets[i]) != NULL) {
+    for (secret = ngx_lockbox_jwk_secrets; *secret != NULL; secret++) {
+        if (json_object_get(jwk, *secret) != NULL) {
             *err = "a key is private or symmetric";
             return NGX_ERROR;
         }
     }
 
-    if (ngx_lockbox_json_string(jwk, "kty", &kty) != NGX_OK) {
-        *err = "a key has no \"kty\"";
+    if (!ngx_lockbox_jwk_signs(jwk)) {
+        return NGX_OK;
+    }
+
+    pkey = ngx_lockbox_jwk_pkey(pool, jwk, err);
+
+    if (pkey == NULL
+        || ngx_lockbox_key_adopt(pool, pkey, &added, err) != NGX_OK
+        || ngx_lockbox_jwk_alg(jwk, &added, err) != NGX_OK
+        || ngx_lockbox_jwk_kid(jwk, keys, &added, err) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    if (!ngx_lockbox_jwk_signs(jwk)) {
-        return NGX_OK;
+    key = ngx_array_push(keys);
+    if (key == NULL) {
+        *err = "there is no memory";
+        return NGX_ERROR;
+    }
+
+    *key = added;
+
+    return NGX_OK;
+}
+
+
+static EVP_PKEY *
+ngx_lockbox_jwk_pkey(ngx_pool_t *pool, const json_t *jwk, const char **err)
+{
+    EVP_PKEY   *pkey;
+    ngx_str_t   kty;
+
+    if (ngx_lockbox_json_string(jwk, "kty", &kty) != NGX_OK) {
+        *err = "a key has no \"kty\"";
+        return NULL;
     }
 
     if (ngx_lockbox_text_is(&kty, "RSA")) {
@@ -139,75 +171,80 @@ ngx_lockbox_jwks_add(ngx_pool_t *pool, const json_t *jwk,
 
     } else {
         *err = "a key is neither RSA nor EC";
-        return NGX_ERROR;
+        return NULL;
     }
 
     if (pkey == NULL) {
         *err = "the numbers of a key are missing or no such key";
-        return NGX_ERROR;
     }
 
-    if (ngx_lockbox_key_adopt(pool, pkey, &added, err) != NGX_OK) {
-        return NGX_ERROR;
+    return pkey;
+}
+
+
+static ngx_int_t
+ngx_lockbox_jwk_alg(const json_t *jwk, ngx_lockbox_key_t *key,
+    const char **err)
+{
+    ngx_int_t                 rc;
+    ngx_str_t                 alg;
+    const ngx_lockbox_alg_t  *row;
+
+    rc = ngx_lockbox_json_string(jwk, "alg", &alg);
+
+    if (rc == NGX_DECLINED) {
+        return NGX_OK;
     }
 
-    switch (ngx_lockbox_json_string(jwk, "alg", &alg)) {
-
-    case NGX_DECLINED:
-        break;
-
-    case NGX_OK:
-        for (row = ngx_lockbox_algs; row->digest != NULL; row++) {
-            if (ngx_lockbox_text_same(&row->name, &alg)) {
-                break;
-            }
-        }
-
-        if (row->type != added.alg->type || row->field != added.alg->field) {
-            *err = "the \"alg\" of a key is not one of its kind";
-            return NGX_ERROR;
-        }
-
-        added.alg = row;
-        break;
-
-    default:
+    if (rc != NGX_OK) {
         *err = "the \"alg\" of a key is not a string";
         return NGX_ERROR;
     }
 
-    ngx_str_null(&kid);
+    for (row = ngx_lockbox_algs; row->digest != NULL; row++) {
+        if (ngx_lockbox_text_same(&row->name, &alg)) {
+            break;
+        }
+    }
 
-    if (ngx_lockbox_json_string(jwk, "kid", &kid) == NGX_ERROR
-        || kid.len > NGX_LOCKBOX_KID_MAX)
+    if (row->type != key->alg->type || row->field != key->alg->field) {
+        *err = "the \"alg\" of a key is not one of its kind";
+        return NGX_ERROR;
+    }
+
+    key->alg = row;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_lockbox_jwk_kid(const json_t *jwk, const ngx_lockbox_jwks_t *keys,
+    ngx_lockbox_key_t *key, const char **err)
+{
+    ngx_uint_t          i;
+    ngx_lockbox_key_t  *other;
+
+    if (ngx_lockbox_json_string(jwk, "kid", &key->kid) == NGX_ERROR
+        || key->kid.len > NGX_LOCKBOX_KID_MAX)
     {
         *err = "the \"kid\" of a key is no string of 1 to 255 bytes";
         return NGX_ERROR;
     }
 
-    first = keys->elts;
+    other = keys->elts;
 
     for (i = 0; i < keys->nelts; i++) {
-        if (kid.len == 0 || first[i].kid.len == 0) {
+        if (key->kid.len == 0 || other[i].kid.len == 0) {
             *err = "there are several keys, and one has no \"kid\"";
             return NGX_ERROR;
         }
 
-        if (ngx_lockbox_text_same(&first[i].kid, &kid)) {
+        if (ngx_lockbox_text_same(&other[i].kid, &key->kid)) {
             *err = "two keys have the same \"kid\"";
             return NGX_ERROR;
         }
     }
-
-    added.kid = kid;
-
-    key = ngx_array_push(keys);
-    if (key == NULL) {
-        *err = "there is no memory";
-        return NGX_ERROR;
-    }
-
-    *key = added;
 
     return NGX_OK;
 }

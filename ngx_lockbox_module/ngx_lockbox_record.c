@@ -39,7 +39,7 @@ static u_char *ngx_lockbox_record_digits(u_char *p, uint64_t number,
  * controls, soft hyphen, Arabic letter mark, zero-width and bidirectional
  * marks, embeddings, isolates, invisible operators, line and paragraph
  * separators, variation selectors, byte order mark, interlinear annotations,
- * tags.
+ * shorthand and musical format controls, tags.
  */
 
 typedef struct {
@@ -54,7 +54,7 @@ static const ngx_lockbox_range_t  ngx_lockbox_record_ranges[] = {
     { 0x180b, 0x180f }, { 0x200b, 0x200f }, { 0x2028, 0x202e },
     { 0x2060, 0x206f }, { 0x3164, 0x3164 }, { 0xfe00, 0xfe0f },
     { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 }, { 0xfff0, 0xfffb },
-    { 0xe0000, 0xe0fff },
+    { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a }, { 0xe0000, 0xe0fff },
     { 0, 0 }
 };
 

@@ -57,7 +57,7 @@ static ngx_int_t ngx_lockbox_token_encode(ngx_pool_t *pool,
  * Members that change what the rest means, or that bring a key along (RFC 7515
  * section 4.1, RFC 7516, RFC 7797): a token that has one is not understood.
  */
-static const char  *ngx_lockbox_token_foreign[] = {
+static const char *const  ngx_lockbox_token_foreign[] = {
     "crit", "b64", "zip", "enc", "cty", "jku", "x5u", "x5c", "jwk", NULL
 };
 
@@ -180,9 +180,9 @@ ngx_lockbox_token_split(const ngx_str_t *text, ngx_lockbox_jws_t *jws)
 static ngx_lockbox_decision_t
 ngx_lockbox_token_header(ngx_pool_t *pool, ngx_lockbox_jws_t *jws)
 {
-    json_t       *header;
-    ngx_str_t     text;
-    const char  **name;
+    json_t             *header;
+    ngx_str_t           text;
+    const char *const  *name;
 
     switch (ngx_lockbox_base64url_decode(pool, &jws->header, &text)) {
     case NGX_OK:

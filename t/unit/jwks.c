@@ -1,0 +1,689 @@
+/*
+ * Why: whoever gets a key of his own kind accepted, or a signature taken for
+ * another's, is everybody.
+ */
+
+/* links: ngx_lockbox_jwks.c ngx_lockbox_json.c ngx_lockbox_base64url.c */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <openssl/bn.h>
+#include <openssl/err.h>
+
+#include "ngx_lockbox_json.h"
+#include "ngx_lockbox_jwks.h"
+#include "jose.h"
+#include "ngx_shim.h"
+#include "tap.h"
+
+
+/* RFC 7638 section 3.1 */
+#define N                                                                    \
+    "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7" \
+    "aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXA" \
+    "rwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7" \
+    "d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lF" \
+    "d2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+#define N_THUMBPRINT  "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+/* RFC 7515 appendix A.3 */
+#define X      "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
+#define Y      "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+#define XY_THUMBPRINT  "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
+#define XY_INPUT                                                             \
+    "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQog"  \
+    "Imh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+#define XY_SIGNATURE                                                         \
+    "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfK"\
+    "TUJqPP3-Kg6NU1Q"
+
+#define RSA_KEY  "\"kty\":\"RSA\",\"n\":\"" N "\",\"e\":\"AQAB\""
+#define EC_KEY   "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" X               \
+                 "\",\"y\":\"" Y "\""
+
+#define set(keys)  "{\"keys\":[" keys "]}"
+
+
+static ngx_int_t
+parse(ngx_pool_t *pool, const char *text, ngx_lockbox_jwks_t *keys,
+    const char **err)
+{
+    ngx_str_t  str;
+
+    str = ngx_shim_str(text);
+    *err = "";
+    jose_set(pool, keys);
+
+    return ngx_lockbox_jwks_parse(pool, &str, keys, err);
+}
+
+
+typedef struct {
+    const char  *text;
+    ngx_uint_t   count;
+    const char  *alg;       /* of the first key */
+    const char  *what;
+} good_t;
+
+
+static const good_t  good[] = {
+    { set("{" RSA_KEY "}"), 1, "RS256", "RSA" },
+    { set("{" EC_KEY "}"), 1, "ES256", "EC" },
+    { set("{" RSA_KEY ",\"alg\":\"RS256\"}"), 1, "RS256", "RS256" },
+    { set("{" RSA_KEY ",\"alg\":\"RS384\"}"), 1, "RS384", "RS384" },
+    { set("{" RSA_KEY ",\"alg\":\"RS512\"}"), 1, "RS512", "RS512" },
+    { set("{" EC_KEY ",\"alg\":\"ES256\"}"), 1, "ES256", "ES256" },
+    { set("{" EC_KEY ",\"use\":\"sig\"}"), 1, "ES256", "use sig" },
+    { set("{" EC_KEY ",\"key_ops\":[\"verify\"]}"), 1, "ES256", "verify" },
+    { set("{" EC_KEY ",\"key_ops\":[\"x\",\"verify\"]}"), 1, "ES256",
+      "verify among others" },
+    { set("{" EC_KEY ",\"x5t\":\"abc\",\"ext\":true}"), 1, "ES256",
+      "members that do not matter" },
+    { set("{" EC_KEY ",\"kid\":\"a\"},{" RSA_KEY ",\"kid\":\"b\"}"), 2,
+      "ES256", "two keys" },
+    { set("{" EC_KEY ",\"kid\":\"a\"},{" RSA_KEY ",\"kid\":\"A\"}"), 2,
+      "ES256", "kids that differ in case" },
+    { set("{" EC_KEY ",\"use\":\"enc\"},{" RSA_KEY "}"), 1, "RS256",
+      "a key for encryption is left out" },
+    { set("{" EC_KEY ",\"key_ops\":[\"wrapKey\"]},{" RSA_KEY "}"), 1, "RS256",
+      "a key for other operations is left out" },
+    { set("{\"kty\":\"OKP\",\"use\":\"enc\"},{" RSA_KEY "}"), 1, "RS256",
+      "even if its kind is unknown" },
+    { "{\"x\":1,\"keys\":[{" EC_KEY "}]}", 1, "ES256", "members beside keys" }
+};
+
+
+static void
+test_good(ngx_pool_t *pool)
+{
+    size_t               i;
+    const char          *err;
+    ngx_lockbox_key_t   *key;
+    ngx_lockbox_jwks_t   keys;
+
+    for (i = 0; i < sizeof(good) / sizeof(good_t); i++) {
+        is(parse(pool, good[i].text, &keys, &err), NGX_OK, "%s: %s",
+           good[i].what, err);
+
+        if (is(keys.nelts, good[i].count, "%s: keys", good[i].what)) {
+            key = keys.elts;
+            is_text(&key[0].alg->name, good[i].alg, "%s: algorithm",
+                    good[i].what);
+        }
+    }
+}
+
+
+#define NUMBERS  "the numbers of a key are missing or no such key"
+#define KIND     "the \"alg\" of a key is not one of its kind"
+#define SECRET   "a key is private or symmetric"
+#define NEITHER  "a key is neither RSA nor EC"
+#define NO_KEY   "it has no key for signatures"
+#define NO_KEYS  "it has no \"keys\""
+#define NO_JSON  "it is not one JSON object without duplicate names"
+#define NO_KID   "there are several keys, and one has no \"kid\""
+#define KID      "the \"kid\" of a key is no string of 1 to 255 bytes"
+#define EXPONENT                                                             \
+    "the public exponent of an RSA key is not an odd number of 3 or more"
+
+#define ec(crv, x, y)                                                        \
+    set("{\"kty\":\"EC\",\"crv\":\"" crv "\",\"x\":\"" x "\",\"y\":\"" y     \
+        "\"}")
+#define rsa(e)                                                               \
+    set("{\"kty\":\"RSA\",\"n\":\"" N "\",\"e\":\"" e "\"}")
+
+
+typedef struct {
+    const char  *text;
+    const char  *err;
+} bad_t;
+
+
+static const bad_t  bad[] = {
+    { "", NO_JSON },
+    { "garbage", NO_JSON },
+    { "-----BEGIN PUBLIC KEY-----\n", NO_JSON },
+    { "[]", NO_JSON },
+    { "{\"keys\":[],\"keys\":[{" EC_KEY "}]}", NO_JSON },
+    { set("{" EC_KEY ",\"kid\":\"a\",\"kid\":\"b\"}"), NO_JSON },
+    { set("{" EC_KEY "}") "x", NO_JSON },
+    { "{}", NO_KEYS },
+    { "{\"keys\":{}}", NO_KEYS },
+    { "{" EC_KEY "}", NO_KEYS },
+    { set(""), NO_KEY },
+    { set("{" EC_KEY ",\"use\":\"enc\"}"), NO_KEY },
+    { set("{" EC_KEY ",\"use\":1}"), NO_KEY },
+    { set("{" EC_KEY ",\"key_ops\":[]}"), NO_KEY },
+    { set("{" EC_KEY ",\"key_ops\":\"verify\"}"), NO_KEY },
+    { set("{" EC_KEY ",\"key_ops\":[\"sign\",1]}"), NO_KEY },
+    { set("1"), "a key is not an object" },
+    { set("{" EC_KEY ",\"kid\":\"a\"},null"), "a key is not an object" },
+    { set("{}"), "a key has no \"kty\"" },
+    { set("{\"kty\":1}"), "a key has no \"kty\"" },
+    { set("{\"kty\":\"\"}"), "a key has no \"kty\"" },
+
+    /* private and shared keys, also where they would be left out */
+    { set("{\"kty\":\"oct\",\"k\":\"c2VjcmV0\"}"), SECRET },
+    { set("{\"kty\":\"oct\",\"k\":\"c2VjcmV0\",\"use\":\"enc\"}"), SECRET },
+    { set("{" EC_KEY ",\"d\":\"AQAB\"}"), SECRET },
+    { set("{" RSA_KEY ",\"d\":\"AQAB\"}"), SECRET },
+    { set("{" RSA_KEY ",\"p\":\"AQAB\"}"), SECRET },
+    { set("{" RSA_KEY ",\"q\":\"AQAB\"}"), SECRET },
+    { set("{" RSA_KEY ",\"dp\":\"AQAB\"}"), SECRET },
+    { set("{" RSA_KEY ",\"dq\":\"AQAB\"}"), SECRET },
+    { set("{" RSA_KEY ",\"qi\":\"AQAB\"}"), SECRET },
+    { set("{" RSA_KEY ",\"oth\":[]}"), SECRET },
+    { set("{" RSA_KEY "},{" EC_KEY ",\"d\":\"AQAB\"}"), SECRET },
+
+    /* kinds */
+    { set("{\"kty\":\"oct\"}"), NEITHER },
+    { set("{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"" X "\"}"), NEITHER },
+    { set("{\"kty\":\"rsa\",\"n\":\"" N "\",\"e\":\"AQAB\"}"), NEITHER },
+    { set("{\"kty\":\"EC2\"}"), NEITHER },
+    { set("{" EC_KEY ",\"alg\":\"ES384\"}"), KIND },
+    { set("{" EC_KEY ",\"alg\":\"ES512\"}"), KIND },
+    { set("{" EC_KEY ",\"alg\":\"RS256\"}"), KIND },
+    { set("{" EC_KEY ",\"alg\":\"es256\"}"), KIND },
+    { set("{" EC_KEY ",\"alg\":\"ES2567\"}"), KIND },
+    { set("{" EC_KEY ",\"alg\":\"HS256\"}"), KIND },
+    { set("{" RSA_KEY ",\"alg\":\"ES256\"}"), KIND },
+    { set("{" RSA_KEY ",\"alg\":\"PS256\"}"), KIND },
+    { set("{" RSA_KEY ",\"alg\":\"HS256\"}"), KIND },
+    { set("{" RSA_KEY ",\"alg\":\"none\"}"), KIND },
+    { set("{" RSA_KEY ",\"alg\":1}"),
+      "the \"alg\" of a key is not a string" },
+    { set("{" RSA_KEY ",\"alg\":\"\"}"),
+      "the \"alg\" of a key is not a string" },
+
+    /* numbers */
+    { set("{\"kty\":\"RSA\",\"n\":\"" N "\"}"), NUMBERS },
+    { set("{\"kty\":\"RSA\",\"e\":\"AQAB\"}"), NUMBERS },
+    { set("{\"kty\":\"RSA\",\"n\":1,\"e\":\"AQAB\"}"), NUMBERS },
+    { set("{\"kty\":\"RSA\",\"n\":\"" N "=\",\"e\":\"AQAB\"}"), NUMBERS },
+    { set("{\"kty\":\"RSA\",\"n\":\"" N "/+\",\"e\":\"AQAB\"}"), NUMBERS },
+    { rsa("AQAAAAAAAAAB"), NUMBERS },
+    { rsa("AA"), EXPONENT },
+    { rsa("AQ"), EXPONENT },
+    { rsa("Ag"), EXPONENT },
+    { rsa("AQAA"), EXPONENT },
+    { set("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" X "\"}"), NUMBERS },
+    { set("{\"kty\":\"EC\",\"x\":\"" X "\",\"y\":\"" Y "\"}"), NUMBERS },
+    { ec("P-256", Y, X), NUMBERS },
+    { ec("P-256", X, X), NUMBERS },
+    { ec("P-256", X, "AQAB"), NUMBERS },
+    { ec("P-256", X Y, Y), NUMBERS },
+    { ec("P-384", X, Y), NUMBERS },
+    { ec("P-25", X, Y), NUMBERS },
+    { ec("p-256", X, Y), NUMBERS },
+    { ec("secp256k1", X, Y), NUMBERS },
+    { ec("prime256v1", X, Y), NUMBERS },
+
+    /* kid */
+    { set("{" EC_KEY ",\"kid\":1}"), KID },
+    { set("{" EC_KEY ",\"kid\":\"\"}"), KID },
+    { set("{" EC_KEY ",\"kid\":\"a\"},{" RSA_KEY ",\"kid\":\"a\"}"),
+      "two keys have the same \"kid\"" },
+    { set("{" EC_KEY "},{" RSA_KEY ",\"kid\":\"a\"}"), NO_KID },
+    { set("{" EC_KEY ",\"kid\":\"a\"},{" RSA_KEY "}"), NO_KID },
+    { set("{" EC_KEY "},{" RSA_KEY "}"), NO_KID }
+};
+
+
+static void
+test_bad(ngx_pool_t *pool)
+{
+    size_t               i;
+    ngx_str_t            got;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad_t); i++) {
+        is(parse(pool, bad[i].text, &keys, &err), NGX_ERROR, "bad set %d: %s",
+           (int) i, bad[i].err);
+
+        got = ngx_shim_str(err);
+        is_text(&got, bad[i].err, "bad set %d: its reason", (int) i);
+    }
+
+    is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
+}
+
+
+/* A set with one RSA key whose modulus has so many bits, and three of them. */
+
+static ngx_int_t
+parse_rsa(ngx_pool_t *pool, size_t bits, const char **err)
+{
+    char                *text;
+    size_t               len;
+    u_char               modulus[1026];
+    ngx_str_t            n;
+    ngx_lockbox_jwks_t   keys;
+
+    len = (bits + 7) / 8;
+    ngx_memzero(modulus, sizeof(modulus));
+    modulus[0] = (u_char) (1 << (bits - 1) % 8);
+    modulus[len / 2] |= 0x10;
+    modulus[len - 1] |= 1;
+
+    n = jose_encode(pool, modulus, len);
+    text = ngx_palloc(pool, n.len + 128);
+    (void) sprintf(text, set("{\"kty\":\"RSA\",\"n\":\"%.*s\","
+                             "\"e\":\"AQAB\"}"), (int) n.len, n.data);
+
+    return parse(pool, text, &keys, err);
+}
+
+
+static void
+test_sizes(ngx_pool_t *pool)
+{
+    char                 text[1024], kid[257];
+    size_t               i;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    static const struct {
+        size_t     bits;
+        ngx_int_t  want;
+    } sizes[] = {
+        { 512, NGX_ERROR }, { 1024, NGX_ERROR }, { 2047, NGX_ERROR },
+        { 2048, NGX_OK }, { 2049, NGX_OK }, { 3072, NGX_OK },
+        { 8192, NGX_OK }, { 8193, NGX_ERROR }, { 8200, NGX_ERROR }
+    };
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        is(parse_rsa(pool, sizes[i].bits, &err), sizes[i].want,
+           "RSA of %d bits", (int) sizes[i].bits);
+    }
+
+    is(parse(pool, rsa("Aw"), &keys, &err), NGX_OK, "an exponent of 3");
+    is(parse(pool, rsa("AQAAAAAAAAE"), &keys, &err), NGX_OK,
+       "an exponent of eight bytes");
+
+    ngx_memset(kid, 'k', sizeof(kid));
+    kid[255] = '\0';
+    (void) sprintf(text, set("{" EC_KEY ",\"kid\":\"%s\"}"), kid);
+    is(parse(pool, text, &keys, &err), NGX_OK, "kid of 255 bytes");
+
+    kid[255] = 'k';
+    kid[256] = '\0';
+    (void) sprintf(text, set("{" EC_KEY ",\"kid\":\"%s\"}"), kid);
+    is(parse(pool, text, &keys, &err), NGX_ERROR, "kid of 256 bytes");
+}
+
+
+static void
+test_thumbprint(ngx_pool_t *pool)
+{
+    const char          *err;
+    ngx_lockbox_key_t   *key;
+    ngx_lockbox_jwks_t   keys;
+
+    (void) parse(pool, set("{" RSA_KEY ",\"kid\":\"2011-04-29\"}"), &keys,
+                 &err);
+    key = keys.elts;
+    is_text(&key->thumbprint, N_THUMBPRINT, "the thumbprint of RFC 7638");
+    is_text(&key->kid, "2011-04-29", "the kid is what the JWK says");
+
+    (void) parse(pool, set("{" EC_KEY "}"), &keys, &err);
+    key = keys.elts;
+    is_text(&key->thumbprint, XY_THUMBPRINT, "the thumbprint of an EC key");
+    is(key->kid.len, 0, "and no kid");
+    ok(ngx_strncmp(key->pem.data, "-----BEGIN PUBLIC KEY-----", 26) == 0,
+       "its public half in PEM");
+}
+
+
+static void
+test_find(ngx_pool_t *pool)
+{
+    size_t               i;
+    ngx_str_t            kid;
+    const char          *err;
+    ngx_lockbox_key_t   *found;
+    ngx_lockbox_jwks_t   one, two, none;
+
+    static const struct {
+        const char  *kid;
+        const char  *alg;       /* of the one that is found among two */
+    } rows[] = {
+        { "abc", "ES256" }, { "abd", "RS256" }, { "ab", NULL },
+        { "abcd", NULL }, { "ABC", NULL }, { "", NULL }
+    };
+
+    jose_set(pool, &none);
+    (void) parse(pool, set("{" EC_KEY ",\"kid\":\"abc\"}"), &one, &err);
+    (void) parse(pool, set("{" EC_KEY ",\"kid\":\"abc\"},"
+                           "{" RSA_KEY ",\"kid\":\"abd\"}"), &two, &err);
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kid = ngx_shim_str(rows[i].kid);
+        found = ngx_lockbox_jwks_find(&two, &kid);
+
+        if (rows[i].alg) {
+            ok(found && ngx_strcmp(found->alg->name.data, rows[i].alg) == 0,
+               "\"%s\" is found", rows[i].kid);
+        } else {
+            ok(found == NULL, "\"%s\" is not found", rows[i].kid);
+        }
+
+        ok(ngx_lockbox_jwks_find(&none, &kid) == NULL,
+           "\"%s\" in an empty set", rows[i].kid);
+    }
+
+    kid = ngx_shim_str("");
+    ok(ngx_lockbox_jwks_find(&one, &kid) == one.elts,
+       "no kid means the only key");
+    kid = ngx_shim_str("xyz");
+    ok(ngx_lockbox_jwks_find(&one, &kid) == NULL,
+       "but another one does not");
+}
+
+
+/* PEM */
+
+static ngx_int_t
+read_pem(ngx_pool_t *pool, const ngx_str_t *pem, ngx_uint_t private,
+    const char **err)
+{
+    ngx_int_t            rc;
+    ngx_lockbox_key_t   *key;
+    ngx_lockbox_jwks_t   keys;
+
+    *err = "";
+    jose_set(pool, &keys);
+
+    rc = ngx_lockbox_jwks_pem(pool, pem, private, &keys, err);
+
+    if (rc == NGX_OK) {
+        key = keys.elts;
+
+        if (keys.nelts != 1
+            || key->kid.len != 43
+            || key->kid.data != key->thumbprint.data)
+        {
+            return NGX_DONE;
+        }
+    }
+
+    return rc;
+}
+
+
+static void
+test_pem_kinds(ngx_pool_t *pool)
+{
+    size_t       i;
+    EVP_PKEY    *pkey;
+    ngx_str_t    private, public;
+    const char  *err;
+
+    static const struct {
+        const char    *type;
+        unsigned int   bits;
+        ngx_int_t      want;
+    } rows[] = {
+        { "RSA", 1024, NGX_ERROR }, { "RSA", 2048, NGX_OK },
+        { "P-256", 0, NGX_OK }, { "P-384", 0, NGX_OK },
+        { "P-521", 0, NGX_OK }, { "secp256k1", 0, NGX_ERROR },
+        { "P-224", 0, NGX_ERROR }, { "ED25519", 1, NGX_ERROR },
+        { "X25519", 1, NGX_ERROR }
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        pkey = rows[i].bits == 1
+               ? EVP_PKEY_Q_keygen(NULL, NULL, rows[i].type)
+               : jose_pkey(rows[i].type, rows[i].bits);
+
+        private = jose_pem(pool, pkey, 1);
+        public = jose_pem(pool, pkey, 0);
+
+        is(read_pem(pool, &private, 1, &err), rows[i].want,
+           "private %s %d: %s", rows[i].type, (int) rows[i].bits, err);
+        is(read_pem(pool, &public, 0, &err), rows[i].want,
+           "public %s %d: %s", rows[i].type, (int) rows[i].bits, err);
+        is(read_pem(pool, &private, 0, &err), NGX_ERROR,
+           "private %s where public is asked for", rows[i].type);
+        is(read_pem(pool, &public, 1, &err), NGX_ERROR,
+           "public %s where private is asked for", rows[i].type);
+
+        EVP_PKEY_free(pkey);
+    }
+}
+
+
+static ngx_str_t
+encrypted(ngx_pool_t *pool, EVP_PKEY *pkey)
+{
+    BIO        *bio;
+    char       *data;
+    ngx_str_t   pem;
+
+    bio = BIO_new(BIO_s_mem());
+    (void) PEM_write_bio_PrivateKey(bio, pkey, EVP_aes_128_cbc(),
+                                    (const unsigned char *) "password", 8,
+                                    NULL, NULL);
+
+    pem.len = (size_t) BIO_get_mem_data(bio, &data);
+    pem.data = ngx_palloc(pool, pem.len);
+    ngx_memcpy(pem.data, data, pem.len);
+
+    BIO_free(bio);
+
+    return pem;
+}
+
+
+static ngx_str_t
+with_crlf(ngx_pool_t *pool, const ngx_str_t *text)
+{
+    size_t     i;
+    u_char    *p;
+    ngx_str_t  out;
+
+    out.data = ngx_palloc(pool, text->len * 2);
+    p = out.data;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] == '\n') {
+            *p++ = '\r';
+        }
+
+        *p++ = text->data[i];
+    }
+
+    out.len = (size_t) (p - out.data);
+
+    return out;
+}
+
+
+static void
+test_pem_texts(ngx_pool_t *pool)
+{
+    size_t       i;
+    EVP_PKEY    *pkey, *other;
+    ngx_str_t    a, b, c, blank, word, half, nothing, text;
+    const char  *err;
+
+    pkey = jose_pkey("P-256", 0);
+    other = jose_pkey("P-256", 0);
+
+    blank = ngx_shim_str(" \r\n\t\n");
+    word = ngx_shim_str("x");
+    nothing = ngx_shim_str("");
+
+    for (i = 0; i < 2; i++) {
+        a = jose_pem(pool, pkey, i);
+        b = jose_pem(pool, other, i);
+        c = jose_pem(pool, pkey, !i);
+        half = a;
+        half.len /= 2;
+
+        is(read_pem(pool, &a, i, &err), NGX_OK, "%d: a key", (int) i);
+
+        text = jose_join(pool, &blank, &a, &blank, NULL);
+        is(read_pem(pool, &text, i, &err), NGX_OK, "%d: blanks around",
+           (int) i);
+
+        text = with_crlf(pool, &a);
+        is(read_pem(pool, &text, i, &err), NGX_OK, "%d: CR LF", (int) i);
+
+        is(read_pem(pool, &half, i, &err), NGX_ERROR, "%d: half", (int) i);
+        is(read_pem(pool, &nothing, i, &err), NGX_ERROR, "%d: empty",
+           (int) i);
+        is(read_pem(pool, &word, i, &err), NGX_ERROR, "%d: garbage",
+           (int) i);
+
+        text = jose_join(pool, &a, &word, NULL);
+        is(read_pem(pool, &text, i, &err), NGX_ERROR, "%d: a word behind",
+           (int) i);
+
+        text = jose_join(pool, &a, &b, NULL);
+        is(read_pem(pool, &text, i, &err), NGX_ERROR, "%d: two keys",
+           (int) i);
+
+        text = jose_join(pool, &a, &c, NULL);
+        is(read_pem(pool, &text, i, &err), NGX_ERROR,
+           "%d: the other half behind", (int) i);
+
+        text = jose_join(pool, &c, &a, NULL);
+        is(read_pem(pool, &text, i, &err), NGX_ERROR,
+           "%d: the other half in front", (int) i);
+    }
+
+    text = encrypted(pool, pkey);
+    is(read_pem(pool, &text, 1, &err), NGX_ERROR, "an encrypted key: %s",
+       err);
+
+    is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
+
+    EVP_PKEY_free(pkey);
+    EVP_PKEY_free(other);
+}
+
+
+/* Signatures */
+
+typedef struct {
+    const char    *type;
+    unsigned int   bits;
+    const char    *alg;
+    size_t         len;
+} alg_t;
+
+
+static const alg_t  algs[] = {
+    { "RSA", 2048, "RS256", 256 },
+    { "RSA", 2048, "RS384", 256 },
+    { "RSA", 2048, "RS512", 256 },
+    { "P-256", 0, "ES256", 64 },
+    { "P-384", 0, "ES384", 96 },
+    { "P-521", 0, "ES512", 132 }
+};
+
+
+/*
+ * A key as a set brings it, with that "alg", and its private half; the set
+ * is our own JWK of the key.
+ */
+
+static ngx_int_t
+make_pair(ngx_pool_t *pool, EVP_PKEY *pkey, const char *alg,
+    ngx_lockbox_key_t *signs, ngx_lockbox_key_t **verifies)
+{
+    json_t              *json;
+    ngx_int_t            rc;
+    ngx_str_t            text;
+    const char          *err;
+    static ngx_lockbox_jwks_t   private, public;
+
+    jose_set(pool, &private);
+    jose_set(pool, &public);
+
+    *signs = *jose_add(pool, &private, pkey);
+
+    json = ngx_lockbox_jwks_json(&private);
+    (void) json_object_set_new(json_array_get(json_object_get(json, "keys"),
+                                              0), "alg", json_string(alg));
+    rc = ngx_lockbox_json_dump(pool, json, &text);
+    json_decref(json);
+
+    if (rc != NGX_OK
+        || ngx_lockbox_jwks_parse(pool, &text, &public, &err) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *verifies = public.elts;
+    signs->alg = (*verifies)->alg;
+
+    return NGX_OK;
+}
+
+
+static void
+test_signatures(ngx_pool_t *pool)
+{
+    size_t              i;
+    EVP_PKEY           *pkey;
+    ngx_str_t           data, other, sig, shorter, longer, empty, der;
+    ngx_lockbox_key_t   signs, *verifies;
+
+    data = ngx_shim_str("what is signed");
+    other = ngx_shim_str("what is signeD");
+    empty = ngx_shim_str("");
+
+    for (i = 0; i < sizeof(algs) / sizeof(alg_t); i++) {
+        pkey = jose_pkey(algs[i].type, algs[i].bits);
+
+        if (!is(make_pair(pool, pkey, algs[i].alg, &signs, &verifies), NGX_OK,
+                "%s: a key", algs[i].alg))
+        {
+            EVP_PKEY_free(pkey);
+            continue;
+        }
+
+        is_text(&signs.kid, (char *) ngx_pstrdup(pool, &verifies->kid) ?
+                "" : NULL, "x");
+        is(ngx_lockbox_jwks_sign(pool, &signs, &data, &sig), NGX_OK,
+           "%s: signs", algs[i].alg);
+        is(sig.len, algs[i].len, "%s: length of a signature", algs[i].alg);
+        is(ngx_lockbox_jwks_verify(verifies, &data, &sig), 1, "%s: verifies",
+           algs[i].alg);
+        is(ngx_lockbox_jwks_verify(verifies, &other, &sig), 0,
+           "%s: other data", algs[i].alg);
+
+        shorter = sig;
+        shorter.len--;
+        is(ngx_lockbox_jwks_verify(verifies, &data, &shorter), 0,
+           "%s: a byte less", algs[i].alg);
+
+        longer = jose_join(pool, &sig, &empty, NULL);
+        longer.data[longer.len++] = 0;
+        is(ngx_lockbox_jwks_verify(verifies, &data, &longer), 0,
+           "%s: a byte more", algs[i].alg);
+
+        is(ngx_lockbox_jwks_verify(verifies, &data, &empty), 0, "%s: none",
+           algs[i].alg);
+
+        der = jose_join(pool, &sig, NULL);
+        ngx_memzero(der.data, der.len);
+        is(ngx_lockbox_jwks_verify(verifies, &data, &der), 0, "%s: zeros",
+           algs[i].alg);
+
+        ngx_memset(der.data, 0xff, der.len);
+        is(ngx_lockbox_jwks_verify(verifies, &data, &der), 0, "%s: ones",
+           algs[i].alg);
+
+        sig.data[sig.len / 2] ^= 1;
+        is(ngx_lockbox_jwks_verify(verifies, &data, &sig), 0,
+           "%s: another bit", algs[i].alg);
+
+        EVP_PKEY_free(pkey);
+    }
+
+    is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
+}
