@@ -378,6 +378,7 @@ ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 
     char                           *rv;
     ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_lockbox_loc_conf_t    *gate;
     ngx_http_lockbox_admin_conf_t  *conf;
 
     rv = ngx_conf_set_flag_slot(cf, cmd, data);
@@ -407,6 +408,9 @@ ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
     conf = ngx_http_conf_get_module_main_conf(cf,
                                               ngx_http_lockbox_admin_module);
     conf->mounted++;
+
+    gate = ngx_http_conf_get_module_loc_conf(cf, ngx_http_lockbox_module);
+    ngx_str_set(&gate->recorded, "call");
 
     lcf->prefix = clcf->name;
     clcf->handler = ngx_http_lockbox_admin_handler;

@@ -260,8 +260,14 @@ ngx_http_lockbox_audit_log_handler(ngx_http_request_t *r)
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
 
-    if (lcf->enable && ngx_http_lockbox_audit_leg(r, 1) == NULL) {
-        return NGX_ERROR;
+    if (lcf->recorded.len != 0 && ngx_http_lockbox_audit_leg(r, 0) == NULL) {
+        leg = ngx_http_lockbox_audit_leg(r, 1);
+
+        if (leg == NULL) {
+            return NGX_ERROR;
+        }
+
+        leg->action = lcf->recorded;
     }
 
     legs = ngx_http_lockbox_audit_legs(r, 0);

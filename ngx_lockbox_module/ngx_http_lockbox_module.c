@@ -386,6 +386,7 @@ ngx_http_lockbox_create_loc_conf(ngx_conf_t *cf)
      *
      *     lcf->labels = NULL;
      *     lcf->realm = { 0, NULL };
+     *     lcf->recorded = { 0, NULL };
      *     lcf->file = { 0, NULL };
      *     lcf->line = 0;
      */
@@ -435,6 +436,8 @@ ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                            : "lockbox_service");
         return NGX_CONF_ERROR;
     }
+
+    ngx_str_set(&conf->recorded, "access");
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
 

@@ -50,6 +50,12 @@ typedef struct {
     ngx_array_t               *labels;         /* of ngx_str_t */
     ngx_str_t                  realm;
 
+    /*
+     * The action that requests of this location go on record with even when
+     * nothing of ours has seen them; empty: they do not.
+     */
+    ngx_str_t                  recorded;
+
     ngx_str_t                  file;           /* where it was switched on */
     ngx_uint_t                 line;
 } ngx_http_lockbox_loc_conf_t;

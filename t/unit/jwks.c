@@ -646,8 +646,6 @@ test_signatures(ngx_pool_t *pool)
             continue;
         }
 
-        is_text(&signs.kid, (char *) ngx_pstrdup(pool, &verifies->kid) ?
-                "" : NULL, "x");
         is(ngx_lockbox_jwks_sign(pool, &signs, &data, &sig), NGX_OK,
            "%s: signs", algs[i].alg);
         is(sig.len, algs[i].len, "%s: length of a signature", algs[i].alg);
@@ -686,4 +684,272 @@ test_signatures(ngx_pool_t *pool)
     }
 
     is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
+}
+
+
+/* The hash is part of the algorithm, so the key alone is not enough. */
+
+static void
+test_other_hash(ngx_pool_t *pool)
+{
+    size_t              i, j;
+    EVP_PKEY           *pkey;
+    ngx_str_t           data, sig;
+    ngx_lockbox_key_t   signs, *verifies;
+
+    pkey = jose_pkey("RSA", 2048);
+    data = ngx_shim_str("what is signed");
+
+    for (i = 0; i < 3; i++) {
+        (void) make_pair(pool, pkey, algs[i].alg, &signs, &verifies);
+        (void) ngx_lockbox_jwks_sign(pool, &signs, &data, &sig);
+
+        for (j = 0; j < 3; j++) {
+            (void) make_pair(pool, pkey, algs[j].alg, &signs, &verifies);
+            is(ngx_lockbox_jwks_verify(verifies, &data, &sig), i == j,
+               "a signature of %s taken for %s", algs[i].alg, algs[j].alg);
+        }
+    }
+
+    EVP_PKEY_free(pkey);
+}
+
+
+/* RFC 7515 appendix A.3, and its (r, n - s) twin, which is as good */
+
+static void
+test_rfc7515(ngx_pool_t *pool)
+{
+    BN_CTX              *ctx;
+    BIGNUM              *n, *s;
+    ngx_str_t            input, text, sig;
+    const char          *err;
+    ngx_lockbox_key_t   *key;
+    ngx_lockbox_jwks_t   keys;
+
+    static const char  order[] =
+        "FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551";
+
+    (void) parse(pool, set("{" EC_KEY "}"), &keys, &err);
+    key = keys.elts;
+
+    input = ngx_shim_str(XY_INPUT);
+    text = ngx_shim_str(XY_SIGNATURE);
+    (void) ngx_lockbox_base64url_decode(pool, &text, &sig);
+
+    is(ngx_lockbox_jwks_verify(key, &input, &sig), 1,
+       "the signature of RFC 7515");
+
+    n = NULL;
+    ctx = BN_CTX_new();
+    (void) BN_hex2bn(&n, order);
+    s = BN_bin2bn(sig.data + 32, 32, NULL);
+    (void) BN_sub(s, n, s);
+    (void) BN_bn2binpad(s, sig.data + 32, 32);
+
+    is(ngx_lockbox_jwks_verify(key, &input, &sig), 1, "and its twin");
+
+    sig.data[0] ^= 0x80;
+    is(ngx_lockbox_jwks_verify(key, &input, &sig), 0, "but not any other");
+
+    BN_free(s);
+    BN_free(n);
+    BN_CTX_free(ctx);
+}
+
+
+static void
+test_json(ngx_pool_t *pool)
+{
+    json_t              *json, *want;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    (void) parse(pool, set("{" EC_KEY ",\"kid\":\"a\",\"x5t\":\"z\"},"
+                           "{" RSA_KEY ",\"kid\":\"b\",\"alg\":\"RS512\"}"),
+                 &keys, &err);
+
+    json = ngx_lockbox_jwks_json(&keys);
+    want = json_loads(
+        set("{" EC_KEY ",\"kid\":\"a\",\"alg\":\"ES256\",\"use\":\"sig\"},"
+            "{" RSA_KEY ",\"kid\":\"b\",\"alg\":\"RS512\",\"use\":\"sig\"}"),
+        0, NULL);
+    ok(json_equal(json, want), "the public keys, and nothing else");
+
+    json_decref(json);
+    json_decref(want);
+
+    jose_set(pool, &keys);
+    json = ngx_lockbox_jwks_json(&keys);
+    want = json_loads("{\"keys\":[]}", 0, NULL);
+    ok(json_equal(json, want), "an empty set");
+
+    json_decref(json);
+    json_decref(want);
+}
+
+
+/* What is published of a private key must be its public half alone. */
+
+static void
+test_json_private(ngx_pool_t *pool)
+{
+    size_t               i;
+    json_t              *json, *jwk;
+    EVP_PKEY            *pkey;
+    ngx_lockbox_jwks_t   keys;
+
+    static const size_t  members[] = { 6, 6, 6, 7, 7, 7 };
+
+    for (i = 0; i < sizeof(algs) / sizeof(alg_t); i++) {
+        pkey = jose_pkey(algs[i].type, algs[i].bits);
+        jose_set(pool, &keys);
+        (void) jose_add(pool, &keys, pkey);
+
+        json = ngx_lockbox_jwks_json(&keys);
+        jwk = json_array_get(json_object_get(json, "keys"), 0);
+
+        is(json_object_size(jwk), members[i], "%s: members", algs[i].type);
+        ok(json_object_get(jwk, "d") == NULL, "%s: no private one",
+           algs[i].type);
+
+        json_decref(json);
+        EVP_PKEY_free(pkey);
+    }
+}
+
+
+/* Without memory */
+
+typedef struct {
+    EVP_PKEY    *pkey;
+    ngx_str_t    pem;
+} walk_t;
+
+
+typedef ngx_int_t (*walk_pt)(ngx_pool_t *pool, const walk_t *walk);
+
+
+static ngx_int_t
+walk_parse(ngx_pool_t *pool, const walk_t *walk)
+{
+    json_t              *json;
+    ngx_str_t            text;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    (void) walk;
+
+    if (ngx_array_init(&keys, pool, 1, sizeof(ngx_lockbox_key_t)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    text = ngx_shim_str(set("{" EC_KEY ",\"kid\":\"a\"},"
+                            "{" RSA_KEY ",\"kid\":\"b\"}"));
+
+    if (ngx_lockbox_jwks_parse(pool, &text, &keys, &err) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    json = ngx_lockbox_jwks_json(&keys);
+    if (json == NULL) {
+        return NGX_ERROR;
+    }
+
+    json_decref(json);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+walk_sign(ngx_pool_t *pool, const walk_t *walk)
+{
+    ngx_str_t            data, sig;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    if (ngx_array_init(&keys, pool, 1, sizeof(ngx_lockbox_key_t)) != NGX_OK
+        || ngx_lockbox_jwks_pem(pool, &walk->pem, 1, &keys, &err) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    data = ngx_shim_str("what is signed");
+
+    if (ngx_lockbox_jwks_sign(pool, keys.elts, &data, &sig) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_jwks_verify(keys.elts, &data, &sig) ? NGX_OK
+                                                           : NGX_DECLINED;
+}
+
+
+static void
+test_no_memory(walk_pt handler, const walk_t *walk, const char *what)
+{
+    ngx_int_t    rc;
+    ngx_uint_t   n, wrong, failed;
+    ngx_pool_t  *pool;
+
+    rc = NGX_ERROR;
+    wrong = 0;
+
+    for (n = 1; n < 1000; n++) {
+        pool = ngx_create_pool(0, NULL);
+
+        ngx_shim_fail(n);
+        rc = handler(pool, walk);
+        failed = ngx_shim_failed();
+        ngx_shim_fail(0);
+
+        ngx_destroy_pool(pool);
+
+        if (!failed) {
+            break;
+        }
+
+        wrong += rc != NGX_ERROR;
+    }
+
+    is(rc, NGX_OK, "%s: goes well after %d failures", what, (int) n - 1);
+    ok(n > 10, "%s: failures were walked", what);
+    is(wrong, 0, "%s: each missing allocation was noticed", what);
+}
+
+
+int
+main(void)
+{
+    walk_t       walk;
+    ngx_pool_t  *pool;
+
+    pool = ngx_create_pool(0, NULL);
+
+    test_good(pool);
+    test_bad(pool);
+    test_sizes(pool);
+    test_thumbprint(pool);
+    test_find(pool);
+    test_pem_kinds(pool);
+    test_pem_texts(pool);
+    test_signatures(pool);
+    test_other_hash(pool);
+    test_rfc7515(pool);
+    test_json(pool);
+    test_json_private(pool);
+
+    walk.pkey = jose_pkey("P-256", 0);
+    walk.pem = jose_pem(pool, walk.pkey, 1);
+
+    test_no_memory(walk_parse, &walk, "a set");
+    test_no_memory(walk_sign, &walk, "a signature");
+
+    EVP_PKEY_free(walk.pkey);
+    ngx_destroy_pool(pool);
+
+    is(ngx_shim_live(), 0, "nothing is left behind");
+
+    return tap_done();
 }
