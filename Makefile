@@ -103,7 +103,8 @@ $(assets): admin/workflow.lua config.make | $(objs)/Makefile
 $(module): $(objs)/Makefile $(assets) $(sources) $(headers)
 	@echo "compiling $(@F)"
 	@$(MAKE) -s -C $(NGINX_SRC) -f $(objs)/Makefile modules
-	@cp $(objs)/$(@F) $@
+	@# not cp: a running nginx has the old file mapped
+	@install $(objs)/$(@F) $@
 
 
 # The unit tests: t/unit/NAME.c says in a comment, "links: a.c b.c", which

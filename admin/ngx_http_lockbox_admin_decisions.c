@@ -65,6 +65,9 @@ static ngx_lockbox_decision_t ngx_http_lockbox_decision_stage(
 static ngx_uint_t ngx_http_lockbox_is_engineer(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
+static ngx_uint_t ngx_http_lockbox_is_owner(
+    const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request);
 static ngx_uint_t ngx_http_lockbox_has_decided(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
@@ -173,7 +176,7 @@ ngx_http_lockbox_decision_read(ngx_http_lockbox_admin_call_t *call,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_lockbox_admin_members(call, decision->step->members, fault);
+    rc = ngx_lockbox_json_only(pool, body, decision->step->members, "", fault);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -339,7 +342,7 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
         }
 
     } else if (decision->step->owner) {
-        if (!ngx_http_lockbox_is_engineer(call, request)) {
+        if (!ngx_http_lockbox_is_owner(call, request)) {
             return NGX_LOCKBOX_FORBIDDEN_ROLE;
         }
 
@@ -428,6 +431,17 @@ ngx_http_lockbox_is_engineer(const ngx_http_lockbox_admin_call_t *call,
                                       &request->engineer_iss)
            && ngx_lockbox_text_same(&call->identity.sub,
                                          &request->engineer_sub);
+}
+
+
+/* Its engineer, and still an engineer: a role may have been taken away. */
+
+static ngx_uint_t
+ngx_http_lockbox_is_owner(const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request)
+{
+    return (call->identity.roles & NGX_LOCKBOX_ROLE_ENGINEER)
+           && ngx_http_lockbox_is_engineer(call, request);
 }
 
 
@@ -579,13 +593,20 @@ ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
 void
 ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call)
 {
+    ngx_int_t            rc;
     ngx_lockbox_fault_t  fault;
 
-    if (ngx_http_lockbox_admin_members(call, ngx_http_lockbox_grant_members,
-                                       &fault)
-        != NGX_OK)
-    {
+    rc = ngx_lockbox_json_only(call->request->pool, call->body,
+                               ngx_http_lockbox_grant_members, "", &fault);
+
+    if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
         return;
     }
 
@@ -619,7 +640,7 @@ ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (!ngx_http_lockbox_is_engineer(call, &request)) {
+    if (!ngx_http_lockbox_is_owner(call, &request)) {
         ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_FORBIDDEN_ROLE, NULL,
                                       NULL);
         return;

@@ -161,9 +161,8 @@ ngx_http_lockbox_filing_read(ngx_http_lockbox_admin_call_t *call,
     pool = call->request->pool;
     body = call->body;
 
-    rc = ngx_http_lockbox_admin_members(call,
-                                        ngx_http_lockbox_filing_members,
-                                        fault);
+    rc = ngx_lockbox_json_only(pool, body, ngx_http_lockbox_filing_members,
+                               "", fault);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -225,12 +224,15 @@ ngx_http_lockbox_filing_ticket(ngx_http_lockbox_admin_call_t *call,
         return NGX_OK;
     }
 
+    /* one line: "$" in a pattern would take another one for the end, too */
+
     if (rc != NGX_OK
         || !ngx_http_lockbox_filing_prose(ticket, 1,
-                                          NGX_HTTP_LOCKBOX_TICKET_MAX))
+                                          NGX_HTTP_LOCKBOX_TICKET_MAX)
+        || ngx_strlchr(ticket->data, ticket->data + ticket->len, LF) != NULL)
     {
         return ngx_lockbox_json_fault(call->request->pool, fault,
-                                      "It must be a text of 1 to 128 "
+                                      "It must be a line of 1 to 128 "
                                       "characters.", "/ticket");
     }
 

@@ -312,30 +312,3 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
 
     return ngx_lockbox_json_dump(pool, text, decision);
 }
-
-
-ngx_int_t
-ngx_http_lockbox_admin_members(ngx_http_lockbox_admin_call_t *call,
-    const char *const *names, ngx_lockbox_fault_t *fault)
-{
-    json_t             *value;
-    const char         *member;
-    const char *const  *name;
-
-    json_object_foreach(call->body, member, value) {
-
-        for (name = names; *name != NULL; name++) {
-            if (ngx_strcmp(*name, member) == 0) {
-                break;
-            }
-        }
-
-        if (*name == NULL) {
-            return ngx_lockbox_json_fault(call->request->pool, fault,
-                                          "There is no such member.", "/%s",
-                                          member);
-        }
-    }
-
-    return NGX_OK;
-}

@@ -55,13 +55,6 @@ ngx_int_t ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     const ngx_str_t *comment, ngx_str_t *access, ngx_str_t *decision);
 
 /*
- * NGX_OK when the body has no member beside the listed ones (ended by NULL),
- * else NGX_DECLINED and the fault.
- */
-ngx_int_t ngx_http_lockbox_admin_members(ngx_http_lockbox_admin_call_t *call,
-    const char *const *names, ngx_lockbox_fault_t *fault);
-
-/*
  * The arguments of a step about the request that the path names: actor,
  * tenant, id.  A new reference, NULL without memory.
  */

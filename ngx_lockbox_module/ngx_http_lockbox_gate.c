@@ -256,7 +256,7 @@ ngx_http_lockbox_gate_open(ngx_http_request_t *r,
 
     decision = ngx_lockbox_token_open(r->pool, &mcf->grant_rule, 1, &text,
                                       ngx_time(), &token);
-    if (!token.genuine) {
+    if (!token.genuine || decision == NGX_LOCKBOX_MALFORMED_TOKEN) {
         return decision;
     }
 

@@ -168,6 +168,17 @@ ngx_http_lockbox_text_send(ngx_http_request_t *r, ngx_uint_t status,
     ngx_chain_t             out;
     static const ngx_str_t  no_store = ngx_string("no-store");
 
+    /*
+     * With the answer known, a body that waits for "100 Continue" is not asked
+     * for; and as it may not come, nothing else can on this connection (RFC
+     * 9110 section 10.1.1).
+     */
+
+    if (r->headers_in.expect != NULL && !r->expect_tested) {
+        r->expect_tested = 1;
+        r->keepalive = 0;
+    }
+
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
         return rc;

@@ -61,7 +61,8 @@ json_t *ngx_lockbox_json_pointer(const json_t *root, const ngx_str_t *pointer);
 
 /*
  * Writes the value as compact JSON with sorted names, so that equal values
- * are equal bytes.  The text is pool memory.  NGX_ERROR without memory.
+ * are equal bytes.  The text is pool memory.  NGX_ERROR without memory, and
+ * for NULL, so that what failed to be made fails here.
  */
 ngx_int_t ngx_lockbox_json_dump(ngx_pool_t *pool, const json_t *value,
     ngx_str_t *text);

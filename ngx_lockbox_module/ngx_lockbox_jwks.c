@@ -37,6 +37,7 @@ static ngx_int_t ngx_lockbox_jwk_bytes(ngx_pool_t *pool, const json_t *jwk,
     const char *name, ngx_str_t *bytes);
 static EVP_PKEY *ngx_lockbox_pkey_build(const char *type,
     OSSL_PARAM_BLD *build);
+static ngx_uint_t ngx_lockbox_pem_keys(const ngx_str_t *text);
 static ngx_int_t ngx_lockbox_key_adopt(ngx_pool_t *pool, EVP_PKEY *pkey,
     ngx_lockbox_key_t *key, const char **err);
 static const ngx_lockbox_alg_t *ngx_lockbox_key_default_alg(EVP_PKEY *pkey,
@@ -452,9 +453,9 @@ ngx_lockbox_jwks_pem(ngx_pool_t *pool, const ngx_str_t *text,
         return NGX_ERROR;
     }
 
-    if (rest > 0) {
+    if (rest > 0 || ngx_lockbox_pem_keys(text) != 1) {
         EVP_PKEY_free(pkey);
-        *err = "something stands behind the key";
+        *err = "something stands beside the key";
         return NGX_ERROR;
     }
 
@@ -473,6 +474,32 @@ ngx_lockbox_jwks_pem(ngx_pool_t *pool, const ngx_str_t *text,
     *key = added;
 
     return NGX_OK;
+}
+
+
+/*
+ * OpenSSL passes over what it was not asked for, and so would take the second
+ * of two keys.  Each key has two lines that end so; parameters of a curve,
+ * which openssl writes in front of its key, have none.
+ */
+
+static ngx_uint_t
+ngx_lockbox_pem_keys(const ngx_str_t *text)
+{
+    size_t             i, n;
+    ngx_uint_t         lines;
+    static const char  mark[] = "KEY-----";
+
+    n = sizeof(mark) - 1;
+    lines = 0;
+
+    for (i = n; i <= text->len; i++) {
+        if (ngx_memcmp(&text->data[i - n], mark, n) == 0) {
+            lines++;
+        }
+    }
+
+    return lines / 2;
 }
 
 

@@ -403,17 +403,19 @@ ngx_lockbox_redis_connected(ngx_lockbox_redis_t *redis)
     (void) ngx_tcp_nodelay(c);
 
     /*
-     * An edge-triggered event that told of the connection may have told of
-     * bytes or of an end as well, and will not do so again
+     * The event that told of the connection may have told of bytes or of an
+     * end as well.  Redis does not speak first: what is there before the
+     * greeting is sent is a surplus.
      */
     if (c->read->ready) {
-        ngx_post_event(c->read, &ngx_posted_events);
+        ngx_lockbox_redis_read_handler(c->read);
+
+        if (redis->peer.connection == NULL) {
+            return;
+        }
     }
 
-    /*
-     * Posted events of a worker that is just starting would wait for the
-     * first event of another kind
-     */
+    /* posted in a worker that is just starting, it would wait for an event */
     ngx_lockbox_redis_write_handler(c->write);
 }
 

@@ -192,7 +192,8 @@ ngx_lockbox_resp_at(const ngx_lockbox_reply_t *reply, size_t i,
 {
     redisReply  *node;
 
-    if (reply->type != NGX_LOCKBOX_RESP_ARRAY || i >= reply->nelts) {
+    /* only arrays have any */
+    if (i >= reply->nelts) {
         return NGX_ERROR;
     }
 

@@ -45,6 +45,9 @@ static ngx_int_t ngx_lockbox_scope_members(ngx_lockbox_scope_ctx_t *ctx);
 static ngx_int_t ngx_lockbox_scope_service(ngx_lockbox_scope_ctx_t *ctx);
 static ngx_int_t ngx_lockbox_scope_list(ngx_lockbox_scope_ctx_t *ctx,
     const ngx_lockbox_scope_list_t *list);
+static const char *ngx_lockbox_scope_objection(
+    const ngx_lockbox_scope_list_t *list, const ngx_lockbox_strings_t *strings,
+    const ngx_str_t *text);
 static void ngx_lockbox_scope_text(const json_t *value, ngx_str_t *text);
 static ngx_int_t ngx_lockbox_scope_copy(ngx_lockbox_scope_ctx_t *ctx,
     ngx_str_t *text, ngx_str_t *copy);
@@ -255,14 +258,7 @@ ngx_lockbox_scope_list(ngx_lockbox_scope_ctx_t *ctx,
     for (i = 0; i < n; i++) {
         ngx_lockbox_scope_text(json_array_get(values, i), &text);
 
-        reason = NULL;
-
-        if (!list->valid(&text)) {
-            reason = list->bad_text;
-
-        } else if (ngx_lockbox_scope_has(strings, &text)) {
-            reason = "is listed twice";
-        }
+        reason = ngx_lockbox_scope_objection(list, strings, &text);
 
         if (reason) {
             return ngx_lockbox_json_fault(ctx->pool, ctx->fault, reason,
@@ -277,6 +273,24 @@ ngx_lockbox_scope_list(ngx_lockbox_scope_ctx_t *ctx,
     }
 
     return NGX_OK;
+}
+
+
+/* What speaks against the text as one more of the list, or NULL. */
+
+static const char *
+ngx_lockbox_scope_objection(const ngx_lockbox_scope_list_t *list,
+    const ngx_lockbox_strings_t *strings, const ngx_str_t *text)
+{
+    if (!list->valid(text)) {
+        return list->bad_text;
+    }
+
+    if (ngx_lockbox_scope_has(strings, text)) {
+        return "is listed twice";
+    }
+
+    return NULL;
 }
 
 
@@ -396,9 +410,6 @@ ngx_lockbox_scope_hash(ngx_pool_t *pool, const ngx_lockbox_scope_t *scope,
     ngx_str_t   text;
 
     list = ngx_lockbox_scope_json(scope, NGX_LOCKBOX_SCOPE_ACCESS);
-    if (list == NULL) {
-        return NGX_ERROR;
-    }
 
     rc = ngx_lockbox_json_dump(pool, list, &text);
 

@@ -25,16 +25,17 @@ my @EXPECTED = (
       'conflict     conflict     ok        same_person  conflict  conflict' ],
     [ 'approve deny', 'second-customer',
       'conflict     conflict     ok        ok           conflict  conflict' ],
-    [ 'approve deny', 'engineer-manager', ('own_request ') x 6 ],
+    [ 'approve deny', 'engineer-manager former-engineer',
+      ('own_request ') x 6 ],
     [ 'cancel', 'engineer engineer-manager',
       'ok           ok           ok        ok           conflict  conflict' ],
     [ 'complete grant', 'engineer engineer-manager',
       'conflict     conflict     conflict  conflict     ok        conflict' ],
-    [ 'revoke', 'manager second-manager engineer-manager customer
-                 second-customer',
+    [ 'revoke', 'manager second-manager engineer-manager former-engineer
+                 customer second-customer',
       'conflict     conflict     conflict  conflict     ok        conflict' ],
-    [ 'show', 'engineer engineer-manager manager second-manager customer
-               second-customer auditor',
+    [ 'show', 'engineer engineer-manager former-engineer manager second-manager
+               customer second-customer auditor',
       'ok ok ok ok ok ok' ],
 );
 

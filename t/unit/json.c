@@ -607,78 +607,76 @@ test_fault(ngx_pool_t *pool)
 }
 
 
-/* parses, dumps and finds fault; NGX_ERROR as soon as memory is missing */
+static const char  run_text[] =
+    "{\"b\":[1,{\"c\":\"long enough to grow a buffer once or twice\"}],"
+    "\"a\":1.5,\"d\":true}";
+
 
 static ngx_int_t
-everything(ngx_pool_t *pool)
+parse_run(ngx_pool_t *pool, const void *text)
 {
-    json_t              *root, *object;
-    ngx_str_t            text;
-    ngx_lockbox_fault_t  fault;
-    static const char    doc[] =
-        "{\"b\":[1,{\"c\":\"long enough to grow a buffer once or twice\"}],"
-        "\"a\":1.5}";
-    static const char *const  known[] = { "b", NULL };
+    json_t  *root;
 
-    root = ngx_lockbox_json_parse(pool, (u_char *) doc, sizeof(doc) - 1);
-    if (root == NULL) {
-        return NGX_ERROR;
+    root = ngx_lockbox_json_parse(pool, text, sizeof(run_text) - 1);
+
+    if (root && ngx_shim_failed()) {
+        return NGX_DECLINED;
     }
 
-    if (ngx_lockbox_json_dump(pool, root, &text) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    return root ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+dump_run(ngx_pool_t *pool, const void *root)
+{
+    ngx_str_t  text;
+
+    return ngx_lockbox_json_dump(pool, root, &text);
+}
+
+
+static ngx_int_t
+build_run(ngx_pool_t *pool, const void *name)
+{
+    json_t     *object;
+    ngx_str_t   text;
 
     object = ngx_lockbox_json_own(pool, json_object());
     if (object == NULL) {
         return NGX_ERROR;
     }
 
-    if (ngx_lockbox_json_set(object, "a", ngx_lockbox_json_text(&text))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    text = ngx_shim_str("x");
 
-    if (ngx_lockbox_json_only(pool, root, known, "", &fault)
-        != NGX_DECLINED)
-    {
-        return NGX_ERROR;
-    }
+    return ngx_lockbox_json_set(object, name, ngx_lockbox_json_text(&text));
+}
 
-    return NGX_OK;
+
+static ngx_int_t
+only_run(ngx_pool_t *pool, const void *root)
+{
+    ngx_int_t             rc;
+    ngx_lockbox_fault_t   fault;
+    static const char *const  known[] = { "b", NULL };
+
+    rc = ngx_lockbox_json_only(pool, root, known, "", &fault);
+
+    return rc == NGX_DECLINED ? NGX_OK : rc;
 }
 
 
 static void
-test_no_memory(void)
+test_no_memory(ngx_pool_t *pool)
 {
-    ngx_int_t    rc;
-    ngx_uint_t   n, bad, failed;
-    ngx_pool_t  *pool;
+    json_t  *root;
 
-    bad = 0;
+    ok(ngx_shim_walk(parse_run, run_text) > 15, "each failure to parse");
 
-    for (n = 1; n < 1000; n++) {
-        pool = ngx_create_pool(0, NULL);
-
-        ngx_shim_fail(n);
-        rc = everything(pool);
-        failed = ngx_shim_failed();
-        ngx_shim_fail(0);
-
-        ngx_destroy_pool(pool);
-
-        if (!failed) {
-            break;
-        }
-
-        bad += rc != NGX_ERROR;
-    }
-
-    is(rc, NGX_OK, "goes well after %d failures", (int) n - 1);
-    ok(n > 20, "failures were walked");
-    is(bad, 0, "each missing allocation was noticed");
+    root = parse(pool, run_text, sizeof(run_text) - 1);
+    ok(ngx_shim_walk(dump_run, root) > 5, "each failure to dump");
+    ok(ngx_shim_walk(build_run, "a") > 3, "each failure to build");
+    ok(ngx_shim_walk(only_run, root) == 2, "each failure to find fault");
 }
 
 
@@ -699,14 +697,11 @@ main(void)
     test_build(pool);
     test_only(pool);
     test_fault(pool);
+    test_no_memory(pool);
 
     ngx_destroy_pool(pool);
 
     is(ngx_shim_live(), 0, "nothing is left behind");
-
-    test_no_memory();
-
-    is(ngx_shim_live(), 0, "nothing is left behind by failures");
 
     return tap_done();
 }

@@ -80,6 +80,35 @@ ngx_shim_failed(void)
 
 
 ngx_uint_t
+ngx_shim_walk(ngx_shim_run_pt run, const void *data)
+{
+    ngx_int_t    rc;
+    ngx_uint_t   n, failed;
+    ngx_pool_t  *pool;
+
+    for (n = 1; /* void */ ; n++) {
+        pool = ngx_create_pool(0, NULL);
+
+        ngx_shim_fail(n);
+        rc = run(pool, data);
+        failed = ngx_shim_has_failed;
+        ngx_shim_fail(0);
+
+        ngx_destroy_pool(pool);
+
+        if (rc != (failed ? NGX_ERROR : NGX_OK)) {
+            printf("# with allocation %d failing: %d\n", (int) n, (int) rc);
+            return 0;
+        }
+
+        if (!failed) {
+            return n - 1;
+        }
+    }
+}
+
+
+ngx_uint_t
 ngx_shim_live(void)
 {
     return ngx_shim_allocations;

@@ -21,6 +21,16 @@ void ngx_shim_fail(ngx_uint_t n);
 /* 1 if the failure that ngx_shim_fail() asked for has come to pass. */
 ngx_uint_t ngx_shim_failed(void);
 
+/*
+ * Calls "run" in a fresh pool with its first allocation failing, then with
+ * its second, and so on until none is left to fail.  It must return NGX_ERROR
+ * each time, and NGX_OK in the end.  Returns how many allocations have failed,
+ * or 0 after a wrong answer.
+ */
+typedef ngx_int_t (*ngx_shim_run_pt)(ngx_pool_t *pool, const void *data);
+
+ngx_uint_t ngx_shim_walk(ngx_shim_run_pt run, const void *data);
+
 /* The number of allocations that nobody has freed yet. */
 ngx_uint_t ngx_shim_live(void);
 

@@ -514,6 +514,9 @@ test_command(void)
     static const ngx_str_t  absurd[] = {
         B("SET"), { 256 * 1024 * 1024, NULL }
     };
+    static const ngx_str_t  many[] = {
+        { 200 * 1024 * 1024, NULL }, { 200 * 1024 * 1024, NULL }
+    };
     static const ngx_str_t  wrapping[] = {
         B("SET"), { (size_t) -1, NULL }, { 3, NULL }
     };
@@ -540,6 +543,8 @@ test_command(void)
     is(ngx_lockbox_resp_command(getex, 0, &text), NGX_ERROR, "no arguments");
     is(ngx_lockbox_resp_command(absurd, 2, &text), NGX_ERROR,
        "more bytes than hiredis counts");
+    is(ngx_lockbox_resp_command(many, 2, &text), NGX_ERROR,
+       "more of them in all");
     is(ngx_lockbox_resp_command(wrapping, 3, &text), NGX_ERROR,
        "so many that their sum wraps");
 }

@@ -1,7 +1,7 @@
 package Test::Lockbox::Admin;
 
 # The admin API as its people use it, and a look at what they leave in Redis
-# and in the audit log.  Everything happens in $World.
+# and in the audit log.
 
 use strict;
 use warnings;
@@ -10,15 +10,13 @@ use Exporter qw(import);
 use JSON::PP ();
 
 our @EXPORT = qw(
-    $World %PEOPLE $REQUESTS $MAIL
-    begin token_of ask act outcome uri filing file approve took approved
+    %PEOPLE $REQUESTS $MAIL
+    begin at token_of ask act outcome uri filing file approve took approved
     collect knock word_of
-    redis request_key live_key stored deadline_of make_due contents save_all
+    redis reconnect request_key live_key stored deadline_of make_due contents save_all
     load_all now
     settle records record_words
 );
-
-our $World;
 
 our $REQUESTS = '/lockbox/v1/tenants/acme/requests';
 our $MAIL = '/tenants/acme/mail/inbox';
@@ -39,6 +37,10 @@ our %PEOPLE = (
     'roleless'         => [ 'engineer', sub => 'nora',
         claims => { groups => [] } ],
 
+    'former-engineer'  => [ 'engineer',
+        claims => { groups => [],
+                    realm_access => { roles => ['managers'] } } ],
+
     # each with the claims of roles that the issuer cannot give
     'false-customer'   => [ 'engineer', sub => 'petra',
         claims => { groups => [], roles => ['lockbox-approver'],
@@ -48,8 +50,11 @@ our %PEOPLE = (
                     realm_access => { roles => ['managers'] } } ],
 );
 
+# whose nginx is called, whose Redis it is, and a connection there
+our $World;
+my ($Store, $Client);
+
 my %Tokens;
-my %Clients;
 my %Read;
 
 
@@ -57,11 +62,20 @@ my %Read;
 sub begin {
     my ($t, %parts) = @_;
 
-    $World = $t;
+    $World = $Store = $t;
     $t->redis;
     $t->upstream;
     $t->write_conf($t->conf(%parts));
     $t->run;
+}
+
+# Does the work with the nginx of another world, and its records.
+sub at {
+    my ($world, $work) = @_;
+
+    local $World = $world;
+
+    return $work->();
 }
 
 
@@ -195,7 +209,12 @@ sub knock {
 # Redis
 
 sub client {
-    return $Clients{ $World->testdir } //= $World->redis_client;
+    return $Client //= $Store->redis_client;
+}
+
+# After Redis has been started anew.
+sub reconnect {
+    undef $Client;
 }
 
 # The reply of a command that must not fail.

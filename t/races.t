@@ -1,0 +1,703 @@
+#!/usr/bin/perl
+
+# Steps that meet: two people decide at the same moment, on two workers of one
+# nginx and on two nginx of one Redis.  Each time one of them wins, and what is
+# stored, announced, recorded and granted is what the winner did.  A race in
+# which not both have won at times, or in which no loser got as far as Redis,
+# was none, and fails.
+#
+# LOCKBOX_RACES is the number of rounds of each (20).
+
+use strict;
+use warnings;
+
+use FindBin ();
+use JSON::PP ();
+use List::Util qw(first max);
+use Time::HiRes qw(time);
+
+use Lockbox::Jose qw(decode key);
+use Test::Lockbox;
+use Test::Lockbox::Admin;
+use Test::Lockbox::Race qw(lane lanes call fire spin_until $RACE_SERVER);
+
+my $ROUNDS = $ENV{LOCKBOX_RACES} // 20;
+my $MOST_ROUNDS = 10 * $ROUNDS + 100;
+
+# approvals of one step at once
+my $CROWD = 100;
+
+# seconds that a runner may start behind the other one
+my $LONGEST_GAP = 0.0004;
+
+my @STEPS = (
+    {
+        name => 'approve against deny',
+        before => ['filed'],
+        runners => [
+            [ 'manager', 'approve', { version => 1 } ],
+            [ 'second-manager', 'deny', { version => 1 } ],
+        ],
+    }, {
+        name => 'two approvals by two managers',
+        before => ['filed'],
+        runners => [
+            [ 'manager', 'approve', { version => 1 } ],
+            [ 'second-manager', 'approve', { version => 1 } ],
+        ],
+    }, {
+        name => 'cancel against approve',
+        before => ['filed'],
+        runners => [
+            [ 'engineer', 'cancel', { version => 1 } ],
+            [ 'manager', 'approve', { version => 1 } ],
+        ],
+    }, {
+        name => 'cancel, whatever it is by then, against the last approval',
+        before => ['filed', 'approved'],
+        runners => [
+            [ 'engineer', 'cancel', {} ],
+            [ 'customer', 'approve', { version => 2 } ],
+        ],
+    }, {
+        name => 'last approval against deny',
+        before => ['filed', 'approved'],
+        runners => [
+            [ 'customer', 'approve', { version => 2 } ],
+            [ 'second-customer', 'deny', { version => 2 } ],
+        ],
+    }, {
+        name => 'revoke against hand-back',
+        before => ['filed', 'approved', 'approved'],
+        runners => [
+            [ 'customer', 'revoke', {} ],
+            [ 'engineer', 'complete', {} ],
+        ],
+    },
+);
+
+# what a request is after each of its events
+my %STATE_AFTER = (
+    denied => 'denied', cancelled => 'cancelled', revoked => 'revoked',
+    completed => 'completed', lapsed => 'lapsed',
+);
+
+my %EVENT_OF = (
+    approve => 'approved', deny => 'denied', cancel => 'cancelled',
+    revoke => 'revoked', complete => 'completed', grant => 'collected',
+);
+
+my ($one, $two) = map { Test::Lockbox->new } 1 .. 2;
+my $managers = 1;
+
+begin($one, conf_parts($one, 'first', 'second', workers => 2));
+$two->upstream;
+write_second();
+$two->run;
+
+my $sweeps = $one->redis_client;
+my $script = redis('SCRIPT', 'LOAD', workflow());
+my $last_event = '0-0';
+my $rounds_run = 0;
+my %read_to;
+
+race_all('two workers', lanes($one, 2));
+race_all('two instances', lane($one), lane($two));
+
+# the version alone tells the second decision of a stage from the first
+$managers = 2;
+$one->write_conf($one->conf(conf_parts($one, 'first', 'second',
+                                       workers => 2)));
+write_second();
+$_->reload for $one, $two;
+
+race_counting('two workers', lanes($one, 2));
+race_counting('two instances', lane($one), lane($two));
+
+done_testing();
+
+
+# Worlds
+
+# The second nginx uses the Redis of the first, and a key of its own.
+sub conf_parts {
+    my ($t, $own, $other, %parts) = @_;
+
+    my %key = map { $_ => key('P-256', $_) } $own, $other;
+
+    $t->write_file('own.pem', $key{$own}{pem});
+    $t->write_file('other.pem', $key{$other}{public_pem});
+
+    return (
+        %parts, server => $RACE_SERVER,
+        directives => {
+            lockbox_signing_key => '%%TESTDIR%%/own.pem',
+            lockbox_accept_key => '%%TESTDIR%%/other.pem',
+            lockbox_approvals => "manager=$managers customer=1",
+            %{ $parts{directives} // {} },
+        },
+    );
+}
+
+sub write_second {
+    my $redis = 'unix:' . $one->testdir . '/redis.sock';
+
+    $two->write_conf($two->conf(
+        conf_parts($two, 'second', 'first',
+                   directives => { lockbox_redis => $redis })));
+}
+
+sub workflow {
+    open my $fh, '<:raw', "$FindBin::Bin/../admin/workflow.lua"
+        or die "workflow.lua: $!\n";
+    local $/;
+
+    return scalar <$fh>;
+}
+
+
+# Races
+
+sub race_all {
+    my ($where, @lanes) = @_;
+
+    for my $race (@STEPS) {
+        race("$where: $race->{name}", $race->{before}, \@lanes,
+             runners => $race->{runners}, judge => \&judge_step);
+    }
+
+    race("$where: revoke against collect", ['filed', 'approved', 'approved'],
+         \@lanes, judge => \&judge_revoke, early_grant => 1, runners => [
+             [ 'customer', 'revoke', {} ],
+             [ 'engineer', 'grant', {} ],
+         ]);
+
+    race("$where: collect against collect", ['filed', 'approved', 'approved'],
+         \@lanes, judge => \&judge_collect, equal => 1, runners => [
+             [ 'engineer', 'grant', {} ],
+             [ 'engineer', 'grant', {} ],
+         ]);
+
+    race_deadline("$where: lapse against approve", @lanes);
+    race_crowd("$where: $CROWD approvals at once by one manager", @lanes);
+}
+
+sub race_counting {
+    my ($where, @lanes) = @_;
+
+    race("$where: two first approvals of a stage that needs two", ['filed'],
+         \@lanes, judge => \&judge_step, runners => $STEPS[1]{runners});
+
+    race_crowd("$where: $CROWD of two approvals at once by one manager",
+               @lanes);
+}
+
+# Both runners start each round; the lanes and who starts first are swapped
+# from round to round.
+sub race {
+    my ($name, $before, $lanes, %race) = @_;
+
+    my @rounds = run_rounds($race{equal}, sub {
+        return run_round($before, $lanes, $_[0], %race);
+    });
+
+    report($name, $race{equal}, @rounds);
+}
+
+# As many as asked for, and more if it has not been a race by then.
+sub run_rounds {
+    my ($equal, $run) = @_;
+
+    my @rounds;
+    my $more = $ROUNDS;
+
+    do {
+        my @new = map { $run->(@rounds + $_) } 1 .. $more;
+
+        check_records(@new);
+        push @rounds, @new;
+        $more = 10;
+    } until was_race($equal, @rounds) || @rounds > $MOST_ROUNDS;
+
+    return @rounds;
+}
+
+# Both have won.  And a loser has been stopped by Redis, unless they are
+# equals, who take nothing from each other.
+sub was_race {
+    my ($equal, @rounds) = @_;
+
+    my %won = map { $_->{winner} => 1 } grep { defined $_->{winner} } @rounds;
+
+    return keys %won == 2 && ($equal || grep { @{ $_->{behind} } } @rounds);
+}
+
+sub run_round {
+    my ($before, $lanes, $number, %race) = @_;
+
+    my $id = prepare($before);
+    my $early = $race{early_grant} ? collect($id) : undef;
+    my @order = $number % 2 ? (1, 0) : (0, 1);
+    my @lanes = $number % 4 < 2 ? @$lanes : reverse @$lanes;
+    my $gap = $number % 3 ? rand $LONGEST_GAP : 0;
+
+    my $round = { id => $id, number => ++$rounds_run, wrong => [],
+                  before => $before, early => $early, lanes => \@lanes };
+
+    my @responses = fire(map {
+        my ($who, $action, $body) = @{ $race{runners}[$_] };
+        my $tag = tag($round, $_);
+
+        [ $lanes[$_], 'POST', uri($id, $action), json => $body,
+          token => token_of($who), headers => { 'User-Agent' => $tag },
+          after => $_ == $order[1] ? $gap : 0 ];
+    } @order);
+
+    @{ $round->{responses} }[@order] = @responses;
+    $round->{runners} = $race{runners};
+    $round->{started_first} = $order[0];
+
+    $race{judge}->($round);
+    check_grant($round);
+
+    return $round;
+}
+
+# A request at that point of its life.
+sub prepare {
+    my ($before) = @_;
+
+    my $id = file();
+    approve($_, $id)
+        for ($managers == 1 ? qw(manager customer) : ())[0 .. $#$before - 1];
+
+    return $id;
+}
+
+sub tag {
+    my ($round, $runner) = @_;
+
+    return "round-$round->{number}-$runner";
+}
+
+
+# What a round must have led to
+
+sub wrong {
+    my ($round, $what) = @_;
+
+    push @{ $round->{wrong} }, "round $round->{number}: $what";
+}
+
+sub expect {
+    my ($round, $got, $expected, $what) = @_;
+
+    wrong($round, "$what: $got, not $expected") if $got ne $expected;
+}
+
+# One takes its step, and the other one is told who was faster.
+sub judge_step {
+    my ($round) = @_;
+
+    my @responses = @{ $round->{responses} };
+    my @winners = grep { $responses[$_]->status == 200 } 0 .. $#responses;
+
+    if (@winners != 1) {
+        wrong($round, 'answers ' . join ', ', map { outcome($_) } @responses);
+        return;
+    }
+
+    my ($winner) = @winners;
+    my $event = $EVENT_OF{ $round->{runners}[$winner][1] };
+    my $request = expect_story($round, @{ $round->{before} }, $event);
+
+    $round->{winner} = $winner;
+    expect_conflict($round, $responses[1 - $winner], $request);
+    expect($round, shown($responses[$winner]->json), shown($request),
+           'what the winner was told');
+}
+
+# The revoke is carried out in any case.  A grant that was collected is one of
+# before, and no longer good once the revoke is answered.
+sub judge_revoke {
+    my ($round) = @_;
+
+    my ($revoke, $collect) = @{ $round->{responses} };
+    my $collected = $collect->status == 200;
+
+    expect($round, outcome($revoke), '200 ok', 'the revoke');
+    my $request = expect_story($round, @{ $round->{before} }, 'collected',
+                               ('collected') x $collected, 'revoked');
+    expect_conflict($round, $collect, $request) unless $collected;
+
+    my @grants = ($round->{early},
+                  $collected ? $collect->json->{access_token} : ());
+
+    for my $grant (@grants) {
+        for my $lane (@{ $round->{lanes} }) {
+            expect($round, outcome(call($lane, 'GET', $MAIL, token => $grant)),
+                   '401 revoked', 'a grant behind the revoke');
+        }
+    }
+
+    $round->{winner} = $collected ? 1 : 0;
+}
+
+sub judge_collect {
+    my ($round) = @_;
+
+    my @responses = @{ $round->{responses} };
+
+    expect($round, outcome($_), '200 ok', 'a collect') for @responses;
+    expect_story($round, @{ $round->{before} }, ('collected') x 2);
+    expect($round, grant_of($responses[0]), grant_of($responses[1]),
+           'the grants');
+
+    $round->{winner} = $responses[0]{came} < $responses[1]{came} ? 0 : 1;
+}
+
+# The events are these, in this order; and the request is what they made it.
+sub expect_story {
+    my ($round, @events) = @_;
+
+    my @expected = ('filed 1 awaiting_manager');
+    my ($version, $approvals) = (1, 0);
+    my $state = 'awaiting_manager';
+
+    for my $event (@events[1 .. $#events]) {
+        $version++ if $event ne 'collected';
+        $state = $event eq 'approved' ? state_after(++$approvals)
+                                      : $STATE_AFTER{$event} // $state;
+        push @expected, "$event $version $state";
+    }
+
+    my $request = stored($round->{id});
+
+    expect($round, join(', ', events($round)), join(', ', @expected),
+           'the events');
+    expect($round, shown($request), "$version $state", 'the request');
+    expect($round, redis('EXISTS', live_key($round->{id})),
+           $state eq 'approved' ? 1 : 0, 'live keys');
+    expect($round, defined redis('ZSCORE', 'lockbox:queue',
+                                 "acme:$round->{id}") ? 1 : 0,
+           $state =~ /^awaiting/ ? 1 : 0, 'places in the queue');
+
+    return $request;
+}
+
+sub state_after {
+    my ($approvals) = @_;
+
+    return $approvals < $managers ? 'awaiting_manager'
+         : $approvals == $managers ? 'awaiting_customer' : 'approved';
+}
+
+sub shown {
+    my ($request) = @_;
+
+    return "$request->{version} $request->{state}";
+}
+
+# The events of the round's request, of those that came since the last look.
+sub events {
+    my ($round) = @_;
+
+    my @new = @{ redis('XRANGE', 'lockbox:{acme}:events', "($last_event",
+                       '+') };
+    my @events;
+
+    for my $entry (@new) {
+        my %event = @{ $entry->[1] };
+
+        $last_event = $entry->[0];
+        push @events, \%event if $event{id} eq $round->{id};
+    }
+
+    for my $i (1 .. $#events) {
+        wrong($round, 'an event of before its forerunner')
+            if $events[$i]{at} < $events[$i - 1]{at};
+    }
+
+    return map { "$_->{event} $_->{version} $_->{state}" } @events;
+}
+
+sub expect_conflict {
+    my ($round, $response, $request) = @_;
+
+    my $told = outcome($response);
+
+    if ($told ne '409 conflict') {
+        wrong($round, "the loser: $told, not 409 conflict");
+        return;
+    }
+
+    expect($round, shown($response->json), shown($request),
+           'what the loser was told');
+}
+
+# Whoever asks gets the same grant, or none.
+sub check_grant {
+    my ($round) = @_;
+
+    my $approved = stored($round->{id})->{state} eq 'approved';
+    my @responses = map {
+        call($_, 'POST', uri($round->{id}, 'grant'),
+             token => token_of('engineer'), json => {})
+    } @{ $round->{lanes} };
+
+    events($round);
+
+    if (!$approved) {
+        expect($round, outcome($_), '409 conflict', 'a collect afterwards')
+            for @responses;
+        return;
+    }
+
+    my @grants = map { grant_of($_) } @responses, grep {
+        ($_->json // {})->{access_token}
+    } @{ $round->{responses} };
+
+    expect($round, $_, $grants[0], 'one of the grants') for @grants;
+    wrong($round, 'a grant of another request')
+        if $grants[0] !~ /^$round->{id} /;
+}
+
+# jti, nbf, exp and the whole access of the grant in an answer.
+sub grant_of {
+    my ($response) = @_;
+
+    my $token = $response->json->{access_token} // return outcome($response);
+    my $claims = decode($token)->{payload};
+
+    return join ' ', @$claims{qw(jti nbf exp)},
+        JSON::PP->new->canonical->encode($claims->{authorization_details});
+}
+
+
+# The deadline
+
+# The deadline is put where the approval arrives: a little sooner after each
+# one that was in time, and later after each one that was not.
+sub race_deadline {
+    my ($name, @lanes) = @_;
+
+    my $ahead = 0.002;
+
+    my @rounds = run_rounds(0, sub {
+        my $round = run_deadline(\@lanes, $ahead, $_[0]);
+
+        $ahead = max(0, $ahead + ($round->{winner} ? -0.0002 : 0.0002));
+        return $round;
+    });
+
+    report($name, 0, @rounds);
+}
+
+# The lapse is runner 0: the one that records it is a sweep of our own, as
+# nobody can say when those of the workers come.  Somebody looks meanwhile.
+sub run_deadline {
+    my ($lanes, $ahead, $number) = @_;
+
+    my @lanes = $number % 2 ? @$lanes : reverse @$lanes;
+    my $round = { id => prepare(['filed']), number => ++$rounds_run,
+                  wrong => [], lanes => \@lanes };
+    my $deadline = (now() + 10) / 1000;
+
+    redis('HSET', request_key($round->{id}), 'answer_by', 1000 * $deadline);
+    redis('ZADD', 'lockbox:deadlines', 1000 * $deadline, "acme:$round->{id}");
+    spin_until($deadline - $ahead);
+
+    my @responses = fire(
+        [ $lanes[0], 'POST', uri($round->{id}, 'approve'),
+          json => { version => 1 }, token => token_of('manager'),
+          headers => { 'User-Agent' => tag($round, 1) } ],
+        [ $lanes[1], 'GET', uri($round->{id}),
+          token => token_of('second-manager') ]);
+
+    spin_until($deadline);
+    sweep($round->{id});
+    judge_deadline($round, @responses);
+    check_grant($round);
+
+    return $round;
+}
+
+sub judge_deadline {
+    my ($round, $approve, $show) = @_;
+
+    my $seen = outcome($show) eq '200 ok' ? $show->json->{state}
+                                          : outcome($show);
+    my $approved = $approve->status == 200;
+
+    $round->{responses} = [ undef, $approve ];
+    $round->{winner} = $approved ? 1 : 0;
+    $round->{started_first} = 1;
+
+    if ($approved) {
+        expect_story($round, 'filed', 'approved');
+        wrong($round, "approved, and seen as $seen")
+            if $seen !~ /^awaiting_(?:manager|customer)$/;
+        return;
+    }
+
+    expect_story($round, 'filed', 'lapsed');
+    wrong($round, "lapsed, and seen as $seen")
+        if $seen !~ /^(?:awaiting_manager|lapsed)$/;
+    expect($round, outcome($approve), '409 conflict', 'the late approval');
+    expect($round, $approve->json->{state} // '', 'lapsed',
+           'what the late one was told');
+}
+
+sub sweep {
+    my ($id) = @_;
+
+    $sweeps->command('EVALSHA', $script, 0, 'sweep', JSON::PP::encode_json(
+        { tenant => 'acme', id => $id, retention => 86_400_000 }));
+}
+
+
+# A crowd (one approver, one step, many at once) counts once
+
+sub race_crowd {
+    my ($name, @lanes) = @_;
+
+    my @crowd = map { lane($lanes[$_ % @lanes]{world}) } 1 .. $CROWD;
+    my @rounds = map { run_crowd(\@crowd, \@lanes) } 1 .. max(2, $ROUNDS / 10);
+    my @wrong = map { @{ $_->{wrong} } } @rounds;
+
+    check_records(@rounds);
+    is(join("\n", first_few(@wrong)), '', "$name: it counts once");
+
+    my @behind = map { scalar @{ $_->{behind} } } @rounds;
+
+    cmp_ok(max(@behind), '>', 0, "$name: it was a race");
+    note(sprintf '%s: %d rounds, in the largest %d of %d losers in Redis',
+         $name, scalar @rounds, max(@behind), $CROWD - 1);
+}
+
+sub run_crowd {
+    my ($crowd, $lanes) = @_;
+
+    my $round = { id => prepare(['filed']), number => ++$rounds_run,
+                  wrong => [], lanes => $lanes };
+    my $runner = 0;
+
+    $round->{responses} = [ fire(map {
+        [ $_, 'POST', uri($round->{id}, 'approve'), json => { version => 1 },
+          token => token_of('manager'),
+          headers => { 'User-Agent' => tag($round, $runner++) } ];
+    } @$crowd) ];
+
+    my @outcomes = map { outcome($_) } @{ $round->{responses} };
+    my $won = grep { $_ eq '200 ok' } @outcomes;
+    my $loser = first { !/^(?:200 ok|409 conflict|403 same_person)$/ }
+                @outcomes;
+
+    $round->{winner} = first { $outcomes[$_] eq '200 ok' } 0 .. $#outcomes;
+
+    expect($round, $won, 1, 'approvals');
+    wrong($round, "a loser: $loser") if defined $loser;
+    expect_story($round, 'filed', 'approved');
+    expect($round, stored($round->{id})->{decisions}, 2, 'decisions');
+    check_grant($round);
+
+    return $round;
+}
+
+
+# Records and figures
+
+# What the answers said is what is on record; and which losers had their
+# intent written, so that it was Redis that stopped them.
+sub check_records {
+    my (@rounds) = @_;
+
+    my %tags;
+
+    for my $round (@rounds) {
+        $round->{behind} = [];
+        $tags{ tag($round, $_) } = [ $round, $_ ]
+            for grep { $round->{responses}[$_] } 0 .. $#{ $round->{responses} };
+    }
+
+    my (%outcomes, %intents);
+
+    # the records come behind the answers
+    $one->wait_for(sub {
+        for my $record (new_records()) {
+            if ($record->{'event.type'} eq 'start') {
+                $intents{ $record->{'event.id'} }++;
+            } else {
+                my $tag = $record->{'user_agent.original'} // next;
+                push @{ $outcomes{$tag} }, $record;
+            }
+        }
+        return !grep { !$outcomes{$_} } keys %tags;
+    }, undef, 'the records of all steps');
+
+    for my $tag (keys %tags) {
+        check_record(@{ $tags{$tag} }, \%intents, @{ $outcomes{$tag} });
+    }
+}
+
+sub check_record {
+    my ($round, $runner, $intents, $record, @more) = @_;
+
+    my $response = $round->{responses}[$runner];
+    my $word = $response->status == 200 ? 'allow' : word_of($response);
+    my $intended = $intents->{ $record->{'event.id'} } // 0;
+
+    wrong($round, 'more than one outcome on record') if @more;
+    expect($round, $record->{'event.reason'}, $word, 'the record');
+    expect($round, $record->{'lockbox.request_id'}, $round->{id},
+           'the request on record');
+    wrong($round, "$intended intents on record")
+        if $intended > 1 || $word eq 'allow' && !$intended;
+
+    push @{ $round->{behind} }, $runner if $intended && $word ne 'allow';
+}
+
+sub new_records {
+    my @records;
+
+    for my $world ($one, $two) {
+        my $file = $world->testdir . '/audit.log';
+
+        open my $fh, '<:raw', $file or die "$file: $!\n";
+        seek $fh, $read_to{$file} // 0, 0;
+
+        while (defined(my $line = <$fh>)) {
+            last if $line !~ /\n\z/;
+            push @records, JSON::PP::decode_json($line);
+            $read_to{$file} = tell $fh;
+        }
+    }
+
+    return @records;
+}
+
+sub first_few {
+    my (@lines) = @_;
+
+    return @lines > 5 ? (@lines[0 .. 4], 'and ' . (@lines - 5) . ' more')
+                      : @lines;
+}
+
+sub report {
+    my ($name, $equal, @rounds) = @_;
+
+    my @wrong = map { @{ $_->{wrong} } } @rounds;
+    my @won = grep { defined $_->{winner} } @rounds;
+    my @wins = map {
+        my $runner = $_;
+        scalar grep { $_->{winner} == $runner } @won;
+    } 0, 1;
+    my $overtaken = grep { $_->{winner} != $_->{started_first} } @won;
+    my $behind = grep { @{ $_->{behind} } } @rounds;
+
+    is(join("\n", first_few(@wrong)), '', "$name: one winner, one story");
+    ok(was_race($equal, @rounds), "$name: it was a race");
+
+    note(sprintf '%s: %d rounds, wins %d and %d, %d overtaken, %d losers '
+         . 'in Redis', $name, scalar @rounds, @wins, $overtaken, $behind);
+}

@@ -1,0 +1,654 @@
+/*
+ * Why: Redis may say what it likes; only a chain of genuine seals opens
+ * anything.
+ */
+
+/* links: ngx_lockbox_seal.c ngx_lockbox_token.c ngx_lockbox_jwks.c */
+/* links: ngx_lockbox_json.c ngx_lockbox_base64url.c */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_lockbox_json.h"
+#include "ngx_lockbox_seal.h"
+#include "jose.h"
+#include "ngx_shim.h"
+#include "tap.h"
+
+
+#define NOW     1700000000
+#define MSEC    (NOW * 1000LL)
+#define DAY     86400
+#define ISSUER  "https://lockbox.example"
+#define ID      "0192f3a4-b5c6-7d8e-9f01-23456789abcd"
+#define VENDOR  "https://vendor.example"
+#define OTHERS  "https://customers.example"
+#define LAST    2
+#define SEALS   3
+
+
+static ngx_lockbox_jwks_t    keys;
+static ngx_lockbox_key_t    *key, foreign;
+
+
+static void
+make_keys(ngx_pool_t *pool)
+{
+    size_t              i;
+    EVP_PKEY           *pkey;
+    ngx_lockbox_jwks_t  other;
+
+    jose_set(pool, &keys);
+    jose_set(pool, &other);
+
+    for (i = 0; i < 2; i++) {
+        pkey = jose_pkey("P-256", 0);
+        key = jose_add(pool, i ? &keys : &other, pkey);
+        EVP_PKEY_free(pkey);
+    }
+
+    foreign = *(ngx_lockbox_key_t *) other.elts;
+}
+
+
+/* Filed by erin, approved by mona, cut down and approved by carl. */
+
+static void
+make_seals(ngx_lockbox_seal_t *seals)
+{
+    size_t  i;
+
+    static const struct {
+        const char  *stage;
+        const char  *decision;
+        const char  *iss;
+        const char  *sub;
+        const char  *access;
+        int64_t      duration;
+    } rows[SEALS] = {
+        { "engineer", "request", VENDOR, "erin", "wide", 7200 },
+        { "manager", "approve", VENDOR, "mona", "wide", 7200 },
+        { "customer", "approve", OTHERS, "carl", "narrow", 3600 }
+    };
+
+    for (i = 0; i < SEALS; i++) {
+        ngx_memzero(&seals[i], sizeof(ngx_lockbox_seal_t));
+
+        seals[i].request = ngx_shim_str(ID);
+        seals[i].tenant = ngx_shim_str("acme");
+        seals[i].engineer_iss = ngx_shim_str(VENDOR);
+        seals[i].engineer_sub = ngx_shim_str("erin");
+        seals[i].version = (int64_t) i;
+        seals[i].access_hash = ngx_shim_str(rows[i].access);
+        seals[i].duration = rows[i].duration;
+        seals[i].stage = ngx_shim_str(rows[i].stage);
+        seals[i].decision = ngx_shim_str(rows[i].decision);
+        seals[i].by_iss = ngx_shim_str(rows[i].iss);
+        seals[i].by_sub = ngx_shim_str(rows[i].sub);
+        seals[i].at = MSEC + (int64_t) i;
+    }
+}
+
+
+/* Signs fresh ones; "prev" is what it must be unless a seal says otherwise. */
+
+static void
+sign_seals(ngx_pool_t *pool, ngx_lockbox_seal_t *seals, ngx_uint_t n,
+    ngx_str_t *texts)
+{
+    ngx_str_t   issuer;
+    ngx_uint_t  i;
+
+    issuer = ngx_shim_str(ISSUER);
+
+    for (i = 0; i < n; i++) {
+        if (i != 0 && seals[i].prev.data == NULL) {
+            (void) ngx_lockbox_base64url_sha256(pool, &texts[i - 1],
+                                                &seals[i].prev);
+        }
+
+        if (ngx_lockbox_seal_sign(pool, key, &issuer, &seals[i], &texts[i])
+            != NGX_OK)
+        {
+            abort();
+        }
+    }
+}
+
+
+static ngx_int_t
+open_at(ngx_pool_t *pool, const ngx_str_t *texts, ngx_uint_t n, time_t now,
+    ngx_lockbox_seal_t *seals)
+{
+    ngx_str_t                   issuer;
+    ngx_lockbox_seal_subject_t  subject;
+
+    issuer = ngx_shim_str(ISSUER);
+
+    subject.request = ngx_shim_str(ID);
+    subject.tenant = ngx_shim_str("acme");
+    subject.engineer_iss = ngx_shim_str(VENDOR);
+    subject.engineer_sub = ngx_shim_str("erin");
+    subject.access_hash = ngx_shim_str("narrow");
+    subject.duration = 3600;
+
+    return ngx_lockbox_seal_open(pool, &keys, &issuer, texts, n, now,
+                                 &subject, seals);
+}
+
+
+static ngx_int_t
+open_texts(ngx_pool_t *pool, const ngx_str_t *texts, ngx_uint_t n)
+{
+    ngx_lockbox_seal_t  seals[SEALS + 1];
+
+    return open_at(pool, texts, n, NOW, seals);
+}
+
+
+static void
+test_good(ngx_pool_t *pool)
+{
+    size_t              i;
+    ngx_str_t           texts[SEALS];
+    ngx_lockbox_seal_t  seals[SEALS], got[SEALS];
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+
+    is(open_at(pool, texts, SEALS, NOW, got), NGX_OK, "a chain of seals");
+
+    for (i = 0; i < SEALS; i++) {
+        is_text(&got[i].request, ID, "%d: request", (int) i);
+        is_text(&got[i].tenant, "acme", "%d: tenant", (int) i);
+        is_text(&got[i].engineer_iss, VENDOR, "%d: engineer's issuer",
+                (int) i);
+        is_text(&got[i].engineer_sub, "erin", "%d: engineer", (int) i);
+        is(got[i].version, i, "%d: version", (int) i);
+        is_text(&got[i].access_hash, (char *) seals[i].access_hash.data,
+                "%d: access", (int) i);
+        is(got[i].duration, seals[i].duration, "%d: duration", (int) i);
+        is_text(&got[i].stage, (char *) seals[i].stage.data, "%d: stage",
+                (int) i);
+        is_text(&got[i].decision, (char *) seals[i].decision.data,
+                "%d: decision", (int) i);
+        is_text(&got[i].by_iss, (char *) seals[i].by_iss.data,
+                "%d: decider's issuer", (int) i);
+        is_text(&got[i].by_sub, (char *) seals[i].by_sub.data,
+                "%d: decider", (int) i);
+        is(got[i].at, MSEC + (int64_t) i, "%d: time", (int) i);
+    }
+
+    is(ngx_lockbox_seal_approved(got, SEALS, 1, 1), MSEC + LAST,
+       "approved when the customer approved");
+}
+
+
+/* One thing in one seal of the chain, and all signed anew. */
+
+typedef struct {
+    ngx_uint_t    seal;
+    size_t        offset;
+    const char   *text;         /* NULL: the number */
+    int64_t       number;
+    ngx_int_t     want;
+} change_t;
+
+
+#define text(seal, member, value, want)                                      \
+    { seal, offsetof(ngx_lockbox_seal_t, member), value, 0, want }
+#define number(seal, member, value, want)                                    \
+    { seal, offsetof(ngx_lockbox_seal_t, member), NULL, value, want }
+
+
+static const change_t  changes[] = {
+
+    /* about this request */
+    text(0, request, "0192f3a4-b5c6-7d8e-9f01-23456789abce", NGX_DECLINED),
+    text(1, request, "0192f3a4-b5c6-7d8e-9f01-23456789abce", NGX_DECLINED),
+    text(2, request, "0192f3a4-b5c6-7d8e-9f01-23456789abce", NGX_DECLINED),
+    text(0, tenant, "globex", NGX_DECLINED),
+    text(1, tenant, "globex", NGX_DECLINED),
+    text(2, tenant, "acme2", NGX_DECLINED),
+    text(0, engineer_iss, OTHERS, NGX_DECLINED),
+    text(1, engineer_iss, OTHERS, NGX_DECLINED),
+    text(2, engineer_iss, OTHERS, NGX_DECLINED),
+    text(1, engineer_sub, "eve", NGX_DECLINED),
+    text(2, engineer_sub, "eri", NGX_DECLINED),
+    text(2, tenant, "", NGX_DECLINED),
+
+    /* the first is the engineer's own filing */
+    text(0, engineer_sub, "eve", NGX_DECLINED),
+    text(0, by_sub, "eve", NGX_DECLINED),
+    text(0, by_iss, OTHERS, NGX_DECLINED),
+    text(0, stage, "manager", NGX_DECLINED),
+    text(0, stage, "engineers", NGX_DECLINED),
+    text(0, decision, "approve", NGX_DECLINED),
+    text(0, decision, "requests", NGX_DECLINED),
+    text(0, prev, "abc", NGX_DECLINED),
+    number(0, version, 1, NGX_DECLINED),
+    number(0, version, -1, NGX_DECLINED),
+
+    /* each follows the one before */
+    text(1, prev, "abc", NGX_DECLINED),
+    text(2, prev, "abc", NGX_DECLINED),
+    text(1, prev, "", NGX_DECLINED),
+    number(1, version, 0, NGX_DECLINED),
+    number(1, version, 2, NGX_DECLINED),
+    number(2, version, 1, NGX_DECLINED),
+    number(2, version, 2, NGX_OK),
+    number(2, version, 9, NGX_OK),
+
+    /* clocks of two proxies */
+    number(1, at, MSEC - 10000, NGX_OK),
+    number(1, at, MSEC - 10001, NGX_DECLINED),
+    number(1, at, MSEC + 10002, NGX_OK),
+    number(1, at, MSEC + 10003, NGX_DECLINED),
+
+    /* the last one is over what is at hand */
+    text(0, access_hash, "any", NGX_OK),
+    text(1, access_hash, "any", NGX_OK),
+    text(2, access_hash, "wide", NGX_DECLINED),
+    text(2, access_hash, "narrow2", NGX_DECLINED),
+    number(0, duration, 1, NGX_OK),
+    number(1, duration, 1, NGX_OK),
+    number(2, duration, 3601, NGX_DECLINED),
+    number(2, duration, 3599, NGX_DECLINED)
+};
+
+
+static void
+test_changes(ngx_pool_t *pool)
+{
+    size_t               i;
+    u_char              *member;
+    ngx_str_t            texts[SEALS];
+    const change_t      *row;
+    ngx_lockbox_seal_t   seals[SEALS];
+
+    for (i = 0; i < sizeof(changes) / sizeof(change_t); i++) {
+        row = &changes[i];
+        make_seals(seals);
+        member = (u_char *) &seals[row->seal] + row->offset;
+
+        if (row->text) {
+            *(ngx_str_t *) (void *) member = ngx_shim_str(row->text);
+        } else {
+            *(int64_t *) (void *) member = row->number;
+        }
+
+        sign_seals(pool, seals, SEALS, texts);
+        is(open_texts(pool, texts, SEALS), row->want,
+           "seal %d, member at %d: %s %lld", (int) row->seal,
+           (int) row->offset, row->text ? row->text : "",
+           (long long) row->number);
+    }
+}
+
+
+/* The chain as a whole */
+
+typedef struct {
+    const char  *order;
+    ngx_int_t    want;
+} order_t;
+
+
+static const order_t  orders[] = {
+    { "012", NGX_OK },
+    { "", NGX_DECLINED },
+    { "0", NGX_DECLINED },
+    { "01", NGX_DECLINED },
+    { "2", NGX_DECLINED },
+    { "12", NGX_DECLINED },
+    { "02", NGX_DECLINED },
+    { "021", NGX_DECLINED },
+    { "102", NGX_DECLINED },
+    { "0122", NGX_DECLINED },
+    { "0012", NGX_DECLINED },
+    { "0112", NGX_DECLINED }
+};
+
+
+static void
+test_orders(ngx_pool_t *pool)
+{
+    size_t              i, j;
+    ngx_str_t           texts[SEALS], list[SEALS + 1];
+    const order_t      *row;
+    ngx_lockbox_seal_t  seals[SEALS];
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+
+    for (i = 0; i < sizeof(orders) / sizeof(order_t); i++) {
+        row = &orders[i];
+
+        for (j = 0; row->order[j]; j++) {
+            list[j] = texts[row->order[j] - '0'];
+        }
+
+        is(open_texts(pool, list, j), row->want, "the seals \"%s\"",
+           row->order);
+    }
+}
+
+
+static void
+test_genuine(ngx_pool_t *pool)
+{
+    size_t                     i;
+    json_t                    *claims;
+    ngx_str_t                  issuer, texts[SEALS];
+    ngx_lockbox_seal_t         seals[SEALS];
+    ngx_lockbox_token_t        token;
+    ngx_lockbox_token_rule_t   rule;
+
+    issuer = ngx_shim_str(ISSUER);
+
+    for (i = 0; i < SEALS; i++) {
+        make_seals(seals);
+        sign_seals(pool, seals, SEALS, texts);
+
+        foreign.kid = key->kid;
+        (void) ngx_lockbox_seal_sign(pool, &foreign, &issuer, &seals[i],
+                                     &texts[i]);
+        is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+           "seal %d by another key of that name", (int) i);
+
+        foreign.kid = foreign.thumbprint;
+        (void) ngx_lockbox_seal_sign(pool, &foreign, &issuer, &seals[i],
+                                     &texts[i]);
+        is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+           "seal %d by a key that is unknown", (int) i);
+
+        make_seals(seals);
+        sign_seals(pool, seals, SEALS, texts);
+        is(open_texts(pool, texts, SEALS), NGX_OK, "the good twin");
+
+        texts[i].data[texts[i].len - 9] ^= 1;
+        is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+           "seal %d with another signature", (int) i);
+    }
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+    issuer = ngx_shim_str("https://evil.example");
+    (void) ngx_lockbox_seal_sign(pool, key, &issuer, &seals[LAST],
+                                 &texts[LAST]);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED, "of another issuer");
+
+    /* a grant by the same key over the same claims is no seal */
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+    ngx_memzero(&rule, sizeof(rule));
+    rule.typ = NGX_LOCKBOX_SEAL_TYP;
+    rule.issuer = ngx_shim_str(ISSUER);
+    rule.audience = rule.issuer;
+    rule.keys = &keys;
+    rule.max_life = 60 * DAY;
+
+    is(ngx_lockbox_token_open(pool, &rule, 1, &texts[LAST], NOW, &token),
+       NGX_LOCKBOX_ALLOW, "a seal is a token for us, for 60 days");
+
+    claims = json_deep_copy(token.claims);
+    (void) ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_GRANT_TYP, claims,
+                                  &texts[LAST]);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED, "another type");
+
+    (void) ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_SEAL_TYP, claims,
+                                  &texts[LAST]);
+    is(open_texts(pool, texts, SEALS), NGX_OK, "its good twin");
+    json_decref(claims);
+}
+
+
+/* Claims that no seal of ours has, under our own signature. */
+
+static const char  *members[] = {
+    "request", "tenant", "engineer_iss", "engineer_sub", "access_hash",
+    "stage", "decision", "by_iss", "sub", "version", "duration", "at", "prev",
+    "iss", "aud", "iat", "exp"
+};
+
+
+static void
+test_claims(ngx_pool_t *pool)
+{
+    size_t                     i, j;
+    json_t                    *claims;
+    ngx_str_t                  texts[SEALS];
+    ngx_lockbox_seal_t         seals[SEALS];
+    ngx_lockbox_token_t        token;
+    ngx_lockbox_token_rule_t   rule;
+
+    static const char  *wrong[] = { NULL, "true", "\"\"", "1.5" };
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+
+    ngx_memzero(&rule, sizeof(rule));
+    rule.typ = NGX_LOCKBOX_SEAL_TYP;
+    rule.issuer = ngx_shim_str(ISSUER);
+    rule.audience = rule.issuer;
+    rule.keys = &keys;
+    rule.max_life = 60 * DAY;
+
+    (void) ngx_lockbox_token_open(pool, &rule, 1, &texts[LAST], NOW, &token);
+
+    for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        for (j = 0; j < 4; j++) {
+            claims = json_deep_copy(token.claims);
+
+            if (wrong[j]) {
+                (void) json_object_set_new(claims, members[i],
+                                 json_loads(wrong[j], JSON_DECODE_ANY, NULL));
+            } else {
+                (void) json_object_del(claims, members[i]);
+            }
+
+            (void) ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_SEAL_TYP,
+                                          claims, &texts[LAST]);
+            json_decref(claims);
+
+            is(open_texts(pool, texts, SEALS), NGX_DECLINED, "%s %s",
+               members[i], wrong[j] ? wrong[j] : "missing");
+        }
+    }
+}
+
+
+static void
+test_life(ngx_pool_t *pool)
+{
+    size_t              i;
+    ngx_str_t           texts[SEALS];
+    ngx_lockbox_seal_t  seals[SEALS];
+
+    static const struct {
+        time_t     now;
+        ngx_int_t  want;
+    } rows[] = {
+        { NOW, NGX_OK }, { NOW - 10, NGX_OK }, { NOW - 11, NGX_DECLINED },
+        { NOW + 60 * DAY - 1, NGX_OK }, { NOW + 60 * DAY, NGX_DECLINED }
+    };
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        is(open_at(pool, texts, SEALS, rows[i].now, seals), rows[i].want,
+           "%d seconds later", (int) (rows[i].now - NOW));
+    }
+}
+
+
+/*
+ * Who approved: m for the manager's stage, c for the customer's, e for the
+ * engineer's; a person, where v is the vendor's and c the customers' issuer;
+ * "!" for a denial.  Erin of the vendor has filed.
+ */
+
+typedef struct {
+    const char  *steps;
+    ngx_uint_t   manager;
+    ngx_uint_t   customer;
+    int64_t      want;          /* the step that completes it; 0: none */
+} approved_t;
+
+
+static const approved_t  approvals[] = {
+    { "m:mona@v c:carl@c", 1, 1, 2 },
+    { "", 1, 1, 0 },
+    { "", 0, 0, 0 },
+    { "m:mona@v", 1, 1, 0 },
+    { "m:mona@v", 1, 0, 1 },
+    { "c:carl@c", 1, 1, 0 },
+    { "c:carl@c", 0, 1, 1 },
+    { "c:carl@c m:mona@v", 1, 1, 0 },
+    { "c:carl@c m:mona@v", 0, 1, 0 },
+
+    /* several */
+    { "m:mona@v m:mike@v c:carl@c", 2, 1, 3 },
+    { "m:mona@v c:carl@c", 2, 1, 0 },
+    { "m:mona@v m:mike@v", 2, 1, 0 },
+    { "m:mona@v c:carl@c m:mike@v", 2, 1, 0 },
+    { "m:mona@v c:carl@c c:cora@c", 1, 2, 3 },
+    { "m:mona@v c:carl@c", 1, 2, 0 },
+
+    /* nobody twice, and nobody for himself */
+    { "m:mona@v m:mona@v c:carl@c", 2, 1, 0 },
+    { "m:mona@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m:mona@v c:carl@c c:carl@c", 1, 2, 0 },
+    { "m:mona@v c:mona@v", 1, 1, 0 },
+    { "m:mona@v c:mona@c", 1, 1, 2 },
+    { "m:erin@v c:carl@c", 1, 1, 0 },
+    { "m:mona@v c:erin@v", 1, 1, 0 },
+    { "m:mona@v c:erin@c", 1, 1, 2 },
+
+    /* nothing but approvals of these two stages */
+    { "m!mona@v c:carl@c", 1, 1, 0 },
+    { "m:mona@v c!carl@c", 1, 1, 0 },
+    { "m:mona@v c:carl@c c!cora@c", 1, 1, 0 },
+    { "m:mona@v c:carl@c e!eve@v", 1, 1, 0 },
+    { "e:eve@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m:mona@v e:eve@v c:carl@c", 1, 1, 0 },
+    { "m:mona@v c:carl@c e:eve@v", 1, 1, 0 }
+};
+
+
+static ngx_uint_t
+read_steps(ngx_pool_t *pool, const char *steps, ngx_lockbox_seal_t *seals)
+{
+    char         who[16], mark[2], stage[2], from[2];
+    ngx_uint_t   n;
+    ngx_str_t    name;
+    const char  *p;
+
+    make_seals(seals);
+    p = steps;
+
+    for (n = 1; sscanf(p, " %1[mce]%1[:!]%15[a-z]@%1[vc]", stage, mark, who,
+                       from) == 4; n++)
+    {
+        seals[n].stage = ngx_shim_str(*stage == 'm' ? "manager"
+                                      : *stage == 'c' ? "customer"
+                                      : "engineer");
+        seals[n].decision = ngx_shim_str(*mark == ':' ? "approve" : "deny");
+        seals[n].by_iss = ngx_shim_str(*from == 'v' ? VENDOR : OTHERS);
+
+        name = ngx_shim_str(who);
+        seals[n].by_sub.data = ngx_pstrdup(pool, &name);
+        seals[n].by_sub.len = name.len;
+        seals[n].at = (int64_t) n;
+
+        p = strchr(p, '@') + 2;
+    }
+
+    return n;
+}
+
+
+static void
+test_approved(ngx_pool_t *pool)
+{
+    size_t               i;
+    ngx_uint_t           n;
+    const approved_t    *row;
+    ngx_lockbox_seal_t   seals[SEALS + 2];
+
+    for (i = 0; i < sizeof(approvals) / sizeof(approved_t); i++) {
+        row = &approvals[i];
+        n = read_steps(pool, row->steps, seals);
+
+        is(ngx_lockbox_seal_approved(seals, n, row->manager, row->customer),
+           row->want, "%s, of %d and %d", row->steps, (int) row->manager,
+           (int) row->customer);
+    }
+
+    is(ngx_lockbox_seal_approved(seals, 0, 1, 1), 0, "no seal at all");
+}
+
+
+static ngx_int_t
+everything(ngx_pool_t *pool, const void *data)
+{
+    ngx_int_t            rc;
+    ngx_str_t            issuer, texts[SEALS];
+    ngx_uint_t           i;
+    ngx_lockbox_seal_t   seals[SEALS];
+
+    (void) data;
+
+    issuer = ngx_shim_str(ISSUER);
+    make_seals(seals);
+
+    for (i = 0; i < SEALS; i++) {
+        if (i != 0
+            && ngx_lockbox_base64url_sha256(pool, &texts[i - 1],
+                                            &seals[i].prev) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (ngx_lockbox_seal_sign(pool, key, &issuer, &seals[i], &texts[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    rc = open_texts(pool, texts, SEALS);
+
+    /* without memory a text cannot be told from one that is no JSON */
+
+    return rc == NGX_DECLINED ? NGX_ERROR : rc;
+}
+
+
+int
+main(void)
+{
+    ngx_pool_t  *pool;
+
+    pool = ngx_create_pool(0, NULL);
+
+    make_keys(pool);
+
+    test_good(pool);
+    test_changes(pool);
+    test_orders(pool);
+    test_genuine(pool);
+    test_claims(pool);
+    test_life(pool);
+    test_approved(pool);
+
+    ok(ngx_shim_walk(everything, NULL) > 100, "nothing goes without memory");
+
+    ngx_destroy_pool(pool);
+
+    is(ngx_shim_live(), 0, "nothing is left behind");
+
+    return tap_done();
+}
