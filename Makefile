@@ -3,6 +3,8 @@
 NGINX_SRC = /usr/share/nginx/src
 JOBS      = 4
 
+SOAK_SECONDS = 600
+
 SHELL = /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -49,6 +51,11 @@ stop:  ## stop the demonstration
 test: deps-test  ## install, build, and run all tests (JOBS=4 at a time)
 	@$(MAKE) --no-print-directory -j $(JOBS) all unit
 	prove -j $(JOBS) -I t/lib -r t/
+
+.PHONY: soak
+soak: deps-test  ## kill Redis and workers under load (SOAK_SECONDS=600)
+	@$(MAKE) --no-print-directory all
+	t/soak $(SOAK_SECONDS)
 
 .PHONY: unit
 unit:  ## build the unit tests, with sanitizers

@@ -16,6 +16,8 @@
 #include "ngx_http_lockbox_audit.h"
 #include "ngx_http_lockbox_module.h"
 #include "ngx_lockbox_identity.h"
+#include "ngx_lockbox_json.h"
+#include "ngx_lockbox_scope.h"
 #include "ngx_lockbox_workflow.h"
 
 
@@ -146,6 +148,15 @@ void ngx_http_lockbox_admin_whoami(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call);
+
+/*
+ * NGX_OK when a grant over the scope, for this engineer and the request that
+ * the path names, is short enough for the gate; NGX_DECLINED and the fault
+ * when it is not; NGX_ERROR without memory.
+ */
+ngx_int_t ngx_http_lockbox_admin_fits(ngx_http_lockbox_admin_call_t *call,
+    const ngx_str_t *engineer_iss, const ngx_str_t *engineer_sub,
+    const ngx_lockbox_scope_t *scope, ngx_lockbox_fault_t *fault);
 
 /*
  * The actor as the script wants it: iss, sub, roles, tenant.  A new

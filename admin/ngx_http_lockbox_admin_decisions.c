@@ -9,6 +9,7 @@
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
+#include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_grant.h"
 #include "ngx_lockbox_json.h"
@@ -17,6 +18,9 @@
 
 #define NGX_HTTP_LOCKBOX_DURATION_MIN  60
 #define NGX_HTTP_LOCKBOX_COMMENT_MAX   2000
+
+/* Header and signature of a token, by the largest key there may be. */
+#define NGX_HTTP_LOCKBOX_TOKEN_FRAME   1536
 
 /* Without a version a step is meant for whatever the request is by now. */
 #define NGX_HTTP_LOCKBOX_ATTEMPTS      3
@@ -56,6 +60,9 @@ static void ngx_http_lockbox_decision_look(
 static void ngx_http_lockbox_decision_seen(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static ngx_int_t ngx_http_lockbox_decision_within(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault);
 static ngx_lockbox_decision_t ngx_http_lockbox_decision_authority(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
@@ -259,6 +266,7 @@ static void
 ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result)
 {
+    ngx_int_t                     rc;
     ngx_lockbox_fault_t           fault;
     ngx_lockbox_decision_t        word;
     ngx_http_lockbox_decision_t  *decision;
@@ -291,20 +299,16 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (decision->scope.nelts != 0
-        && !ngx_lockbox_scope_within(&decision->scope,
-                                     &decision->request.scope))
-    {
-        ngx_str_set(&fault.member, "/access");
-        fault.reason = "It opens more than the request asks for.";
+    rc = ngx_http_lockbox_decision_within(call, decision, &fault);
+
+    if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
         return;
     }
 
-    if (decision->duration > decision->request.duration) {
-        ngx_str_set(&fault.member, "/duration");
-        fault.reason = "It is longer than the request asks for.";
-        ngx_http_lockbox_admin_refuse_member(call, &fault);
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
         return;
     }
 
@@ -315,6 +319,38 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_admin_step(call, (char *) decision->step->action.data,
                                 ngx_http_lockbox_decision_args(call, decision),
                                 ngx_http_lockbox_decision_done);
+}
+
+
+/* What the caller has made of the request must lie within it. */
+
+static ngx_int_t
+ngx_http_lockbox_decision_within(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault)
+{
+    const ngx_http_lockbox_admin_case_t  *request;
+
+    request = &decision->request;
+
+    if (decision->duration > request->duration) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It is longer than the request asks "
+                                      "for.", "/duration");
+    }
+
+    if (decision->scope.nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (!ngx_lockbox_scope_within(&decision->scope, &request->scope)) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It opens more than the request asks "
+                                      "for.", "/access");
+    }
+
+    return ngx_http_lockbox_admin_fits(call, &request->engineer_iss,
+                                       &request->engineer_sub,
+                                       &decision->scope, fault);
 }
 
 
@@ -715,6 +751,50 @@ ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
 }
 
 
+ngx_int_t
+ngx_http_lockbox_admin_fits(ngx_http_lockbox_admin_call_t *call,
+    const ngx_str_t *engineer_iss, const ngx_str_t *engineer_sub,
+    const ngx_lockbox_scope_t *scope, ngx_lockbox_fault_t *fault)
+{
+    json_t                        *claims;
+    ngx_str_t                      text;
+    ngx_lockbox_grant_t            grant;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+
+    grant.id = call->id;
+    grant.tenant = call->tenant;
+    grant.engineer_iss = *engineer_iss;
+    grant.engineer_sub = *engineer_sub;
+    grant.not_before = ngx_time();
+    grant.expires = ngx_time();
+    grant.scope = *scope;
+
+    claims = ngx_lockbox_json_own(call->request->pool,
+                                  ngx_lockbox_grant_claims(&grant,
+                                                     &mcf->grant_issuer,
+                                                     &mcf->grant_audience));
+
+    if (claims == NULL
+        || ngx_lockbox_json_dump(call->request->pool, claims, &text) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_lockbox_base64url_len(text.len) + NGX_HTTP_LOCKBOX_TOKEN_FRAME
+        > NGX_LOCKBOX_TOKEN_MAX)
+    {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It is more than a grant can hold.",
+                                      "/access");
+    }
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_http_lockbox_grant_recorded(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result)
@@ -767,10 +847,11 @@ ngx_http_lockbox_wants_jwt(ngx_http_request_t *r)
 {
     ngx_str_t               value;
     static const ngx_str_t  name = ngx_string("Accept");
+    static const ngx_str_t  jwt = ngx_string("application/jwt");
 
     return ngx_http_lockbox_header_find(r, &name, &value) == 1
-           && value.len >= sizeof("application/jwt") - 1
-           && ngx_strncasecmp(value.data, (u_char *) "application/jwt",
-                              sizeof("application/jwt") - 1)
-              == 0;
+           && value.len >= jwt.len
+           && ngx_strncasecmp(value.data, jwt.data, jwt.len) == 0
+           && (value.len == jwt.len
+               || ngx_strchr(" ,;", value.data[jwt.len]) != NULL);
 }

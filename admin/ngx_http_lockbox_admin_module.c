@@ -395,6 +395,7 @@ ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 #endif
         clcf->named
         || clcf->noname
+        || clcf->exact_match
         || clcf->name.len == 0
         || clcf->name.data[0] != '/'
         || clcf->name.data[clcf->name.len - 1] != '/')

@@ -135,6 +135,20 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
+    rc = ngx_http_lockbox_admin_fits(call, &call->identity.iss,
+                                     &call->identity.sub, &filing.scope,
+                                     &fault);
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
     call->leg->request_id = call->id;
 
     if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {

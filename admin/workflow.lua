@@ -53,6 +53,9 @@ local LONGEST_PAGE = 100
 -- Sums and products of such numbers are still times that Redis takes.
 local LARGEST = 1e14
 
+local TENANT = '^[%w._-]+$'
+local ID = '^[%x-]+$'
+
 local QUEUE = 'lockbox:queue'
 local DEADLINES = 'lockbox:deadlines'
 local REQUESTS = 'lockbox:requests'
@@ -654,14 +657,34 @@ end
 
 -- Deadlines
 
+local function can_be_swept(tenant, id)
+    if not string.match(tenant, TENANT) or not string.match(id, ID) then
+        return false
+    end
+
+    local kind = redis.call('TYPE', request_key(tenant, id)).ok
+
+    return kind == 'hash' or kind == 'none'
+end
+
+
+-- What leads to no request would stand before all others for ever.
 local function due(args)
     local members = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', digits(now),
                                'LIMIT', 0, args.limit)
     local found = {}
 
-    for i, member in ipairs(members) do
-        found[i] = { split(member) }
+    for _, member in ipairs(members) do
+        local tenant, id = split(member)
+
+        if can_be_swept(tenant, id) then
+            found[#found + 1] = { tenant, id }
+        else
+            write('ZREM', DEADLINES, member)
+        end
     end
+
+    commit()
 
     return { 'ok', found }
 end
@@ -686,7 +709,7 @@ local function sweep(args)
     end
 
     set(fields, { state = fields.state, ended_at = fields.ended_at,
-                  version = digits(tonumber(fields.version) + 1) })
+                  version = digits((tonumber(fields.version) or 0) + 1) })
     save(fields, args)
     announce(fields.state, fields, NOBODY)
     commit()
@@ -839,11 +862,11 @@ local KINDS = {
     end,
 
     tenant = function(value)
-        return is_text(value) and string.match(value, '^[%w._-]+$') ~= nil
+        return is_text(value) and string.match(value, TENANT) ~= nil
     end,
 
     id = function(value)
-        return is_text(value) and string.match(value, '^[%x-]+$') ~= nil
+        return is_text(value) and string.match(value, ID) ~= nil
     end
 }
 

@@ -179,7 +179,12 @@ ngx_http_lockbox_gate_check(ngx_http_request_t *r,
         return NGX_LOCKBOX_INTERNAL_ERROR;
     }
 
-    if (!ngx_lockbox_path_canonical(&r->uri)) {
+    /* as long as it is valid, proxy_pass sends the raw target on */
+
+    if (!ngx_lockbox_path_canonical(&r->uri)
+        || (r->valid_unparsed_uri
+            && !ngx_lockbox_path_spelt(&r->unparsed_uri, &r->uri)))
+    {
         return NGX_LOCKBOX_AMBIGUOUS_TARGET;
     }
 

@@ -1,7 +1,6 @@
 /*
- * Base64url without padding (RFC 4648 section 5), in its one canonical form.
- * nginx's own decoder skips the check of unused bits and takes either
- * alphabet's length rules, which gives one token several spellings.
+ * Base64url without padding.  nginx's own decoder ignores unused bits, and
+ * whatever follows a '=', which would give one token several spellings.
  */
 
 #include <ngx_config.h>
@@ -12,28 +11,27 @@
 #include "ngx_lockbox_base64url.h"
 
 
-#define NGX_LOCKBOX_BASE64URL_BAD  0xff
-
-
-static u_char ngx_lockbox_base64url_value(u_char c);
+static const u_char  ngx_lockbox_base64url_alphabet[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 
 void
 ngx_lockbox_base64url_encode(ngx_str_t *dst, const u_char *src, size_t len)
 {
-    u_char               *p;
-    size_t                i;
-    uint32_t              acc;
-    ngx_uint_t            bits;
-    static const u_char   alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    u_char        *p;
+    size_t         i;
+    uint32_t       acc;
+    ngx_uint_t     bits;
+    const u_char  *alphabet;
+
+    alphabet = ngx_lockbox_base64url_alphabet;
 
     p = dst->data;
     acc = 0;
     bits = 0;
 
     for (i = 0; i < len; i++) {
-        acc = (acc << 8 | src[i]) & 0xffff;
+        acc = acc << 8 | src[i];
         bits += 8;
 
         while (bits >= 6) {
@@ -54,10 +52,11 @@ ngx_int_t
 ngx_lockbox_base64url_decode(ngx_pool_t *pool, const ngx_str_t *src,
     ngx_str_t *dst)
 {
-    u_char      *p, *data, value;
-    size_t       i;
-    uint32_t     acc;
-    ngx_uint_t   bits;
+    u_char        *p, *data;
+    size_t         i;
+    uint32_t       acc;
+    ngx_uint_t     bits;
+    const u_char  *letter;
 
     if (src->len % 4 == 1) {
         return NGX_DECLINED;
@@ -73,13 +72,14 @@ ngx_lockbox_base64url_decode(ngx_pool_t *pool, const ngx_str_t *src,
     bits = 0;
 
     for (i = 0; i < src->len; i++) {
-        value = ngx_lockbox_base64url_value(src->data[i]);
+        letter = memchr(ngx_lockbox_base64url_alphabet, src->data[i],
+                        sizeof(ngx_lockbox_base64url_alphabet) - 1);
 
-        if (value == NGX_LOCKBOX_BASE64URL_BAD) {
+        if (letter == NULL) {
             return NGX_DECLINED;
         }
 
-        acc = (acc << 6 | value) & 0xffff;
+        acc = acc << 6 | (uint32_t) (letter - ngx_lockbox_base64url_alphabet);
         bits += 6;
 
         if (bits >= 8) {
@@ -122,33 +122,4 @@ ngx_lockbox_base64url_sha256(ngx_pool_t *pool, const ngx_str_t *text,
     ngx_lockbox_base64url_encode(dst, md, len);
 
     return NGX_OK;
-}
-
-
-static u_char
-ngx_lockbox_base64url_value(u_char c)
-{
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-
-    switch (c) {
-
-    case '-':
-        return 62;
-
-    case '_':
-        return 63;
-
-    default:
-        return NGX_LOCKBOX_BASE64URL_BAD;
-    }
 }

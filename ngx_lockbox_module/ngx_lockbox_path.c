@@ -35,6 +35,9 @@ static ngx_uint_t ngx_lockbox_path_ascii(u_char c);
 static ngx_uint_t ngx_lockbox_path_beyond(uint32_t code);
 static uint32_t ngx_lockbox_path_decode(const u_char **pos,
     const u_char *last);
+static u_char ngx_lockbox_path_unescape(const u_char **pos,
+    const u_char *last);
+static ngx_uint_t ngx_lockbox_path_unreserved(u_char c);
 
 
 static const ngx_lockbox_path_utf8_t  ngx_lockbox_path_utf8[] = {
@@ -246,6 +249,77 @@ ngx_lockbox_path_decode(const u_char **pos, const u_char *last)
     *pos = p;
 
     return code < form->min ? NGX_LOCKBOX_NO_CODE_POINT : code;
+}
+
+
+ngx_uint_t
+ngx_lockbox_path_spelt(const ngx_str_t *target, const ngx_str_t *path)
+{
+    u_char         c;
+    size_t         i;
+    const u_char  *p, *last;
+
+    p = target->data;
+    last = p + target->len;
+
+    for (i = 0; i < path->len; i++) {
+
+        if (p == last || *p >= 0x7f) {
+            return 0;
+        }
+
+        c = *p++;
+
+        if (c == '%') {
+            c = ngx_lockbox_path_unescape(&p, last);
+        }
+
+        if (c != path->data[i]) {
+            return 0;
+        }
+    }
+
+    return p == last || *p == '?';
+}
+
+
+/*
+ * What the two digits at "pos" stand for, which is then moved behind them; 0,
+ * which no canonical path has, if they are none or need not be there.
+ */
+
+static u_char
+ngx_lockbox_path_unescape(const u_char **pos, const u_char *last)
+{
+    u_char     c;
+    ngx_int_t  value;
+
+    if (last - *pos < 2) {
+        return 0;
+    }
+
+    value = ngx_hextoi((u_char *) *pos, 2);
+    *pos += 2;
+
+    if (value == NGX_ERROR) {
+        return 0;
+    }
+
+    c = (u_char) value;
+
+    return c == '/' || ngx_lockbox_path_unreserved(c) ? 0 : c;
+}
+
+
+/* RFC 3986 section 2.3 */
+
+static ngx_uint_t
+ngx_lockbox_path_unreserved(u_char c)
+{
+    return (c >= 'a' && c <= 'z')
+           || (c >= 'A' && c <= 'Z')
+           || (c >= '0' && c <= '9')
+           || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 

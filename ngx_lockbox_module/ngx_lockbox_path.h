@@ -22,6 +22,16 @@
 ngx_uint_t ngx_lockbox_path_canonical(const ngx_str_t *path);
 
 /*
+ * 1 if the raw target of a request (RFC 9112 section 3.2.1), up to its query,
+ * spells the canonical path as everybody would: byte for byte, except that an
+ * escape (RFC 3986 section 2.1) stands for what cannot be written otherwise.
+ * An escaped '/' or unreserved character, a raw byte that is not ASCII, and
+ * whatever nginx has merged, resolved or dropped, have two readings.
+ */
+ngx_uint_t ngx_lockbox_path_spelt(const ngx_str_t *target,
+    const ngx_str_t *path);
+
+/*
  * 1 if "prefix" covers "path", cut at '/': "/a/b" covers "/a/b" and all below
  * it, "/a/b/" only what is below it ("/a/b/" itself included), "/" covers
  * everything.  Both must be canonical.

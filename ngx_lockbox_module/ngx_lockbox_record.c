@@ -108,12 +108,12 @@ ngx_lockbox_record_bound(const ngx_lockbox_field_t *field)
     size_t   size;
     int64_t  i, n;
 
+    if (ngx_lockbox_record_empty(field)) {
+        return 0;
+    }
+
     size = ngx_strlen(field->name) + sizeof("\"\":[],") + NGX_INT64_LEN
            + NGX_LOCKBOX_TIME_LEN;
-
-    if (ngx_lockbox_record_empty(field)) {
-        return size;
-    }
 
     n = field->type == NGX_LOCKBOX_FIELD_TEXT ? 1
         : field->type == NGX_LOCKBOX_FIELD_TEXTS ? field->number : 0;
@@ -274,11 +274,11 @@ ngx_lockbox_record_decode(const u_char *s, const u_char *end, uint32_t *code)
         u &= 0x07;
 
     } else {
-        n = 0;
-        min = 0;
+        *code = 0xfffd;
+        return 1;
     }
 
-    if (n == 0 || (size_t) (end - s) < n) {
+    if ((size_t) (end - s) < n) {
         *code = 0xfffd;
         return 1;
     }

@@ -234,6 +234,14 @@ ngx_lockbox_store_state(const ngx_lockbox_reply_t *reply,
         }
     }
 
+    /* another state beside a live key is none that the workflow has left */
+
+    if (liveness == NGX_LOCKBOX_ALLOW
+        && !ngx_lockbox_text_is(&reply->text, "approved"))
+    {
+        return NGX_LOCKBOX_STORE_UNAVAILABLE;
+    }
+
     return liveness;
 }
 

@@ -23,7 +23,8 @@ typedef struct ngx_lockbox_lookup_s  ngx_lockbox_lookup_t;
  * The answer: REVOKED, COMPLETED or EXPIRED when the request's state says so,
  * else NGX_LOCKBOX_ALLOW when the live key exists with its value, NOT_LIVE
  * when it does not; STORE_UNAVAILABLE when Redis gave no usable answer to
- * either question.
+ * either question, or one that contradicts the other: a live key beside a
+ * state that is there and is not "approved".
  */
 typedef void (*ngx_lockbox_lookup_pt)(void *data,
     ngx_lockbox_decision_t liveness);

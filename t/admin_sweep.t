@@ -177,8 +177,15 @@ sub garbage {
 
     redis('ZADD', 'lockbox:deadlines', map { ($_ => $members[$_]) }
                                            0 .. $#members);
-    my $id = file();
-    make_due($id);
+
+    my ($text, $broken, $id) = map { file() } 1 .. 3;
+
+    make_due($_) for $text, $broken, $id;
+    redis('ZINCRBY', 'lockbox:deadlines', -1000, "acme:$_")
+        for $text, $broken;
+    redis('DEL', request_key($text));
+    redis('SET', request_key($text), 'x');
+    redis('HDEL', request_key($broken), 'version');
 
     $t->wait_for(sub { is_swept($id, 'lapsed') }, undef,
                  'the sweep behind the garbage');

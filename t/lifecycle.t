@@ -155,12 +155,14 @@ sub release {
     $t->write_file('go', '');
 }
 
-# What came of each, in order: the status, or "none".
+# What came of each, in order: the status, or "none".  The connections are
+# closed, as nginx lingers over those of requests with a body.
 sub waited_for {
     my ($work) = @_;
 
-    return map { eval { $_->response->status } // 'none' }
-               @{ $work->{waiting} };
+    my @waiting = splice @{ $work->{waiting} };
+
+    return map { eval { $_->response->status } // 'none' } @waiting;
 }
 
 # What came of each: what there is of the ten bytes.
@@ -174,14 +176,20 @@ sub ran {
 sub all_done {
     my ($t, $work, $name) = @_;
 
-    my @waited = (200, 200, 201) x (@{ $work->{waiting} } / 3);
-
-    is_deeply([ waited_for($work) ], \@waited, "$name: who waited is answered")
-        if @waited;
-    is_deeply([ ran($work) ], [ ('helloworld') x $RUNNING ],
-              "$name: responses are whole");
+    nothing_lost($work, $name);
     serves($t, $name);
     records_match($t, $name) if $t->{module};
+}
+
+sub nothing_lost {
+    my ($work, $name) = @_;
+
+    my @expected = (200, 200, 201) x (@{ $work->{waiting} } / 3);
+
+    is_deeply([ waited_for($work) ], \@expected,
+              "$name: who waited is answered");
+    is_deeply([ ran($work) ], [ ('helloworld') x $RUNNING ],
+              "$name: responses are whole");
 }
 
 # New workers may have found no Redis, and come back to it by themselves.
@@ -260,8 +268,14 @@ sub reopen {
               "$name: by the same processes");
 }
 
+# Only a master that is a daemon heeds WINCH, and one that comes of an upgrade
+# counts as such.
 sub upgrade {
     my ($t, $name) = @_;
+
+    $t->upgrade;
+    $t->wait_for(sub { !$t->has_file('nginx.pid.oldbin') }, undef,
+                 'the first master to go');
 
     my @old = $t->{nginx}->members;
     my %old = map { $_ => 1 } @old;
@@ -291,11 +305,7 @@ sub graceful_stop {
     stop_with($t, 'QUIT');
     release($t);
 
-    is_deeply([ waited_for($work) ],
-              [ (200, 200, 201) x (@{ $work->{waiting} } / 3) ],
-              "$name: who waited is answered");
-    is_deeply([ ran($work) ], [ ('helloworld') x $RUNNING ],
-              "$name: responses are whole");
+    nothing_lost($work, $name);
     ended($t, $name);
     records_match($t, $name) if $t->{module};
 }
@@ -372,7 +382,7 @@ sub silent_store {
     stop_with($t, 'QUIT');
     $t->write_file('go', '');
 
-    is_deeply([ waited_for($work) ], [ (503) x @{ $work->{waiting} } ],
+    is_deeply([ waited_for($work) ], [ (503) x (3 * $WAITING) ],
               "$name: who waited is refused");
     is_deeply([ ran($work) ], [ ('helloworld') x $RUNNING ],
               "$name: responses are whole");
@@ -401,7 +411,6 @@ sub reloads {
         %first = vitals($t, $master) if $i == $FIRST_RELOADS;
     }
 
-    serves_quietly($t);
     %last = vitals($t, $master);
 
     for my $who (sort keys %first) {
@@ -436,6 +445,8 @@ sub vitals {
     my ($t, $master) = @_;
 
     my @workers = $t->workers;
+
+    serves_quietly($t);
 
     $t->wait_for(sub {
         my @clients = $t->redis_cmd('CLIENT', 'LIST') =~ /name=lockbox-/g;

@@ -90,9 +90,9 @@ my %EVENT_OF = (
 my ($one, $two) = map { Test::Lockbox->new } 1 .. 2;
 my $managers = 1;
 
-begin($one, conf_parts($one, 'first', 'second', workers => 2));
+begin($one, parts($one));
 $two->upstream;
-write_second();
+$two->write_conf($two->conf(parts($two)));
 $two->run;
 
 my $sweeps = $one->redis_client;
@@ -106,10 +106,11 @@ race_all('two instances', lane($one), lane($two));
 
 # the version alone tells the second decision of a stage from the first
 $managers = 2;
-$one->write_conf($one->conf(conf_parts($one, 'first', 'second',
-                                       workers => 2)));
-write_second();
-$_->reload for $one, $two;
+
+for my $t ($one, $two) {
+    $t->write_conf($t->conf(parts($t)));
+    $t->reload;
+}
 
 race_counting('two workers', lanes($one, 2));
 race_counting('two instances', lane($one), lane($two));
@@ -119,32 +120,27 @@ done_testing();
 
 # Worlds
 
-# The second nginx uses the Redis of the first, and a key of its own.
-sub conf_parts {
-    my ($t, $own, $other, %parts) = @_;
+# Both use the Redis of the first, and keys of their own.  Who is slow is not
+# to be out of the race.
+sub parts {
+    my ($t) = @_;
 
-    my %key = map { $_ => key('P-256', $_) } $own, $other;
+    my ($own, $other) = map { key('P-256', $_) }
+        $t == $one ? qw(first second) : qw(second first);
+    my $redis = 'unix:' . $one->testdir . '/redis.sock timeout=10s';
 
-    $t->write_file('own.pem', $key{$own}{pem});
-    $t->write_file('other.pem', $key{$other}{public_pem});
+    $t->write_file('own.pem', $own->{pem});
+    $t->write_file('other.pem', $other->{public_pem});
 
     return (
-        %parts, server => $RACE_SERVER,
+        workers => $t == $one ? 2 : 1, server => $RACE_SERVER,
         directives => {
             lockbox_signing_key => '%%TESTDIR%%/own.pem',
             lockbox_accept_key => '%%TESTDIR%%/other.pem',
             lockbox_approvals => "manager=$managers customer=1",
-            %{ $parts{directives} // {} },
+            lockbox_redis => $redis,
         },
     );
-}
-
-sub write_second {
-    my $redis = 'unix:' . $one->testdir . '/redis.sock';
-
-    $two->write_conf($two->conf(
-        conf_parts($two, 'second', 'first',
-                   directives => { lockbox_redis => $redis })));
 }
 
 sub workflow {

@@ -8,6 +8,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <openssl/evp.h>
+
 #include "ngx_lockbox_base64url.h"
 #include "ngx_shim.h"
 #include "tap.h"
@@ -227,6 +229,25 @@ test_no_memory(ngx_pool_t *pool)
 }
 
 
+static void
+test_no_sha256(ngx_pool_t *pool)
+{
+    ngx_str_t  text, dst;
+
+    text = ngx_shim_str("abc");
+
+    /* asks for a provider that is not there */
+
+    (void) EVP_set_default_properties(NULL, "provider=none");
+    is(ngx_lockbox_base64url_sha256(pool, &text, &dst), NGX_ERROR,
+       "hash without SHA-256");
+    (void) EVP_set_default_properties(NULL, "");
+
+    is(ngx_lockbox_base64url_sha256(pool, &text, &dst), NGX_OK,
+       "and with it again");
+}
+
+
 int
 main(void)
 {
@@ -240,6 +261,7 @@ main(void)
     test_refused(pool);
     test_sha256(pool);
     test_no_memory(pool);
+    test_no_sha256(pool);
 
     ngx_destroy_pool(pool);
 

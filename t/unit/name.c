@@ -149,6 +149,7 @@ static const row_t  ids[] = {
     { "01920000-0000-7000-8000-00000000000", 0 },
     { "01920000-0000-7000-8000-0000000000000", 0 },
     { "01920000-0000-7000-8000-00000000000g", 0 },
+    { "g1920000-0000-7000-8000-000000000000", 0 },
     { "01920000-0000-7000-8000-00000000000`", 0 },
     { "01920000-0000-7000-8000-00000000000/", 0 },
     { "01920000-0000-7000-8000-00000000000:", 0 },
@@ -276,6 +277,28 @@ test_id_create(void)
 
 
 static int
+counting_bytes(unsigned char *buf, int num)
+{
+    int  i;
+
+    for (i = 0; i < num; i++) {
+        buf[i] = (u_char) (i * 0x11);
+    }
+
+    return 1;
+}
+
+
+static int
+full_bytes(unsigned char *buf, int num)
+{
+    memset(buf, 0xff, num);
+
+    return 1;
+}
+
+
+static int
 no_bytes(unsigned char *buf, int num)
 {
     memset(buf, 0, num);
@@ -284,19 +307,37 @@ no_bytes(unsigned char *buf, int num)
 }
 
 
+/* "msec" is the time of RFC 9562's example */
+
 static void
-test_no_random(void)
+test_random(void)
 {
     u_char               id[NGX_LOCKBOX_ID_LEN];
+    uint64_t             msec;
+    ngx_str_t            text;
     const RAND_METHOD   *saved;
-    static RAND_METHOD   broken;
+    static RAND_METHOD   method;
+
+    msec = 1645557742000;
+    text.data = id;
+    text.len = NGX_LOCKBOX_ID_LEN;
 
     saved = RAND_get_rand_method();
-    broken = *saved;
-    broken.bytes = no_bytes;
+    method = *saved;
+    (void) RAND_set_rand_method(&method);
 
-    (void) RAND_set_rand_method(&broken);
-    is(ngx_lockbox_id_create(id, 0), NGX_ERROR, "no id without random bytes");
+    method.bytes = counting_bytes;
+    is(ngx_lockbox_id_create(id, msec), NGX_OK, "an id of known bytes");
+    is_text(&text, "017f22e2-79b0-7677-8899-aabbccddeeff", "its digits");
+
+    method.bytes = full_bytes;
+    is(ngx_lockbox_id_create(id, msec), NGX_OK, "an id of full bytes");
+    is_text(&text, "017f22e2-79b0-7fff-bfff-ffffffffffff", "its digits");
+
+    method.bytes = no_bytes;
+    is(ngx_lockbox_id_create(id, msec), NGX_ERROR,
+       "no id without random bytes");
+
     (void) RAND_set_rand_method(saved);
 }
 
@@ -319,7 +360,7 @@ main(void)
     test_alphabet("method", ngx_lockbox_method_valid, 'A', 28);
 
     test_id_create();
-    test_no_random();
+    test_random();
 
     return tap_done();
 }

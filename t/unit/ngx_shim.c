@@ -306,3 +306,28 @@ ngx_strncasecmp(u_char *s1, u_char *s2, size_t n)
 
     return 0;
 }
+
+
+ngx_int_t
+ngx_hextoi(u_char *line, size_t n)
+{
+    char   text[16], *end;
+    long   value;
+
+    if (n == 0 || n >= sizeof(text)) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(text, line, n);
+    text[n] = '\0';
+
+    /* strtol() would take a sign, blanks and "0x", too */
+
+    if (strspn(text, "0123456789abcdefABCDEF") != n) {
+        return NGX_ERROR;
+    }
+
+    value = strtol(text, &end, 16);
+
+    return *end == '\0' ? (ngx_int_t) value : NGX_ERROR;
+}

@@ -370,6 +370,102 @@ test_covers(void)
 }
 
 
+/* the path is what nginx makes of the target */
+
+typedef struct {
+    const char  *target;
+    const char  *path;
+    ngx_uint_t   spelt;
+} spelt_t;
+
+
+static const spelt_t  spellings[] = {
+    { "/", "/", 1 },
+    { "/a/b", "/a/b", 1 },
+    { "/a/b?c=/../d", "/a/b", 1 },
+    { "/a/b?", "/a/b", 1 },
+    { "/a/b?c#d", "/a/b", 1 },
+    { "/a/b/", "/a/b", 0 },
+    { "/a/b", "/a/b/", 0 },
+    { "/a/bc", "/a/b", 0 },
+    { "/a", "/a/b", 0 },
+    { "/A", "/a", 0 },
+    { "", "/", 0 },
+    { "?a", "/", 0 },
+
+    /* merged, resolved, dropped */
+    { "//a", "/a", 0 },
+    { "/a//b", "/a/b", 0 },
+    { "/a/./b", "/a/b", 0 },
+    { "/a/../b", "/b", 0 },
+    { "/a/b/..", "/a/", 0 },
+    { "/a#b", "/a", 0 },
+
+    /* escapes that must be, and those that need not */
+    { "/a%20b", "/a b", 1 },
+    { "/a%22b", "/a\"b", 1 },
+    { "/%E2%82%AC", "/\xe2\x82\xac", 1 },
+    { "/%e2%82%ac", "/\xe2\x82\xac", 1 },
+    { "/a%3A", "/a:", 1 },
+    { "/a%40", "/a@", 1 },
+    { "/a%2fb", "/a/b", 0 },
+    { "/a%2Fb", "/a/b", 0 },
+    { "/a%2eb", "/a.b", 0 },
+    { "/%61", "/a", 0 },
+    { "/%7A", "/z", 0 },
+    { "/%41", "/A", 0 },
+    { "/%5a", "/Z", 0 },
+    { "/%30", "/0", 0 },
+    { "/%39", "/9", 0 },
+    { "/%2d", "/-", 0 },
+    { "/%5F", "/_", 0 },
+    { "/%7e", "/~", 0 },
+    { "/%60", "/`", 1 },
+    { "/%7b", "/{", 1 },
+    { "/%5b", "/[", 1 },
+    { "/%3a", "/:", 1 },
+    { "/a%20b", "/a%20b", 0 },
+    { "/a%252fb", "/a/b", 0 },
+
+    /* what nginx would not have let in */
+    { "/%", "/%", 0 },
+    { "/%2", "/\x02", 0 },
+    { "/%2g", "/\x02g", 0 },
+    { "/%g0", "/g0", 0 },
+    { "/% 2", "/\x02", 0 },
+    { "/\xe2\x82\xac", "/\xe2\x82\xac", 0 },
+    { "/a\x7f", "/a\x7f", 0 },
+    { "/a~", "/a~", 1 }
+};
+
+
+static void
+test_spelt(void)
+{
+    size_t     i;
+    ngx_str_t  target, path;
+
+    for (i = 0; i < sizeof(spellings) / sizeof(spelt_t); i++) {
+        target = ngx_shim_str(spellings[i].target);
+        path = ngx_shim_str(spellings[i].path);
+
+        is(ngx_lockbox_path_spelt(&target, &path), spellings[i].spelt,
+           "\"%s\" is %sthe one spelling of \"%s\"", spellings[i].target,
+           spellings[i].spelt ? "" : "not ", spellings[i].path);
+    }
+
+    /* an escape that ends beyond the end */
+
+    target.data = (u_char *) "/%20";
+    path = ngx_shim_str("/ ");
+
+    for (target.len = 0; target.len < 5; target.len++) {
+        is(ngx_lockbox_path_spelt(&target, &path), target.len == 4,
+           "%d bytes of \"/%%20\"", (int) target.len);
+    }
+}
+
+
 int
 main(void)
 {
@@ -378,6 +474,7 @@ main(void)
     test_code_points();
     test_length();
     test_covers();
+    test_spelt();
 
     return tap_done();
 }

@@ -11,7 +11,7 @@ use JSON::PP ();
 
 our @EXPORT = qw(
     %PEOPLE $REQUESTS $MAIL
-    begin at token_of ask act outcome uri filing file approve took approved
+    begin use_world at token_of ask act outcome uri filing file approve took approved
     collect knock word_of
     redis reconnect request_key live_key stored deadline_of make_due contents save_all
     load_all now
@@ -62,11 +62,17 @@ my %Read;
 sub begin {
     my ($t, %parts) = @_;
 
-    $World = $Store = $t;
+    use_world($t);
     $t->redis;
     $t->upstream;
     $t->write_conf($t->conf(%parts));
     $t->run;
+}
+
+sub use_world {
+    my ($t) = @_;
+
+    $World = $Store = $t;
 }
 
 # Does the work with the nginx of another world, and its records.

@@ -10,15 +10,15 @@ use Exporter qw(import);
 our @EXPORT_OK = qw(memory descriptors targets);
 
 
-# Its own memory in kB: what it shares with its parent or a file is not in it.
+# Its memory in kB, without what is mapped from files.
 sub memory {
     my ($pid) = @_;
 
-    open my $fh, '<', "/proc/$pid/smaps_rollup"
-        or die "/proc/$pid/smaps_rollup: $!\n";
-    my %kb = map { /^(Private_\w+): +(\d+) kB/ ? ($1 => $2) : () } <$fh>;
+    open my $fh, '<', "/proc/$pid/status" or die "/proc/$pid/status: $!\n";
+    my ($kb) = join('', <$fh>) =~ /^RssAnon:\s+(\d+) kB$/m
+        or die "no RssAnon of $pid\n";
 
-    return $kb{Private_Dirty} + ($kb{Private_Clean} // 0);
+    return $kb;
 }
 
 # The number of its descriptors.

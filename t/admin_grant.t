@@ -1,0 +1,546 @@
+#!/usr/bin/env perl
+
+# Why: the grant must say what was approved, no more and no longer, be the same
+# whenever it is collected, and open exactly that.
+
+use strict;
+use warnings;
+
+use Time::Local qw(timegm);
+
+use Lockbox::Jose qw(decode jwk thumbprint verify);
+use Test::Lockbox;
+use Test::Lockbox::Admin;
+
+my $SIGNING = Test::Lockbox::Conf::signing_key();
+my $VENDOR = 'https://login.vendor.example';
+my $CUSTOMERS = 'https://login.customers.example';
+my $BOX = '/tenants/acme/mail';
+
+my @WIDE = (
+    { service => 'mail', methods => [ 'DELETE', 'GET', 'POST' ],
+      paths => [ "$BOX/a/", "$BOX/b/" ], labels => [ 'confidential',
+                                                     'secret' ] },
+    { service => 'files', methods => ['GET'],
+      paths => ['/tenants/acme/files/'], labels => [] },
+);
+
+my $LOCATIONS = <<'EOF_LOCATIONS';
+location ~ ^/tenants/(?<tenant>[^/]+)/(?<service>[^/]+)/ {
+    lockbox          on;
+    lockbox_tenant   $tenant;
+    lockbox_service  $service;
+    proxy_pass       http://127.0.0.1:%%PORT_8081%%;
+
+    location ~ /secret$ {
+        lockbox_label  confidential secret;
+        proxy_pass     http://127.0.0.1:%%PORT_8081%%;
+    }
+}
+
+location /lockbox/ {
+    lockbox_admin  on;
+}
+EOF_LOCATIONS
+
+my $t = Test::Lockbox->new;
+
+begin($t, locations => $LOCATIONS);
+
+the_token();
+the_window();
+bare_tokens();
+narrowed();
+widened();
+two_grants();
+ends();
+collecting_against_revoking();
+large_ones();
+tenants_without_a_customer();
+tenants_that_nobody_speaks_for();
+several_approvals();
+many_at_once();
+
+done_testing();
+
+
+# RFC 3339 in milliseconds since the epoch.
+sub msec {
+    my ($text) = @_;
+
+    my ($year, $month, @rest) =
+        $text =~ /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{3})Z$/
+        or die "no time: $text\n";
+    my ($day, $hour, $minute, $second, $msec) = @rest;
+
+    return timegm($second, $minute, $hour, $day, $month - 1, $year) * 1000
+           + $msec;
+}
+
+sub reconfigure {
+    my (%parts) = @_;
+
+    $t->write_conf($t->conf(locations => $LOCATIONS, %parts));
+    $t->reload;
+    redis('FLUSHALL');
+}
+
+# What becomes of requests with the grant: "GET $BOX/a/x" => "200 ok", ...
+sub probed {
+    my ($grant, @probes) = @_;
+
+    return { map { $_ => outcome(knock($grant, split)) } @probes };
+}
+
+
+sub the_token {
+    my $id = approved(access => \@WIDE);
+    my $shown = act('engineer', 'show', $id)->json;
+    my $before = time;
+    my $response = act('engineer', 'grant', $id);
+    my $after = time;
+    my $answer = $response->json;
+    my $grant = $answer->{access_token};
+    my $token = decode($grant);
+    my $begins = int(msec($shown->{approved_at}) / 1000);
+
+    is_deeply([ sort keys %$answer ], [qw(access_token expires_in token_type)],
+              'the answer is that of OAuth');
+    is($answer->{token_type}, 'Bearer', '... for a bearer token');
+    is($response->header('content-type'), 'application/json', '... in JSON');
+    is($response->header('cache-control'), 'no-store', '... not to be kept');
+    cmp_ok($answer->{expires_in}, '<=', $begins + 3600 - $before,
+           '... good for the rest of the window');
+    cmp_ok($answer->{expires_in}, '>=', $begins + 3600 - $after,
+           '... and all of it');
+
+    is_deeply($token->{header}, {
+        typ => 'lockbox-grant+jwt', alg => 'ES256',
+        kid => thumbprint($SIGNING),
+    }, 'the header of the token');
+    is_deeply($token->{payload}, {
+        iss => 'https://lockbox.vendor.example', aud => 'tenant-api',
+        engineer_iss => $VENDOR, sub => 'erin', tenant => 'acme', jti => $id,
+        iat => $begins, nbf => $begins, exp => $begins + 3600,
+        authorization_details => [ map { { type => 'lockbox', %$_ } } @WIDE ],
+    }, '... and its claims, all of them');
+
+    my ($public) = grep { $_->{kid} eq $token->{header}{kid} }
+        @{ $t->http('GET', '/lockbox/v1/jwks.json')->json->{keys} };
+
+    is_deeply({ map { $_ => $public->{$_} } qw(kty crv x y kid) },
+              { map { $_ => jwk($SIGNING)->{$_} } qw(kty crv x y kid) },
+              '... by a key that is published');
+    ok(!exists $public->{d}, '... as far as it is public');
+    ok(verify($grant, $SIGNING), '... which verifies it');
+
+    my $version = stored($id)->{version};
+
+    for my $again (1 .. 5) {
+        is_deeply(decode(collect($id))->{payload}, $token->{payload},
+                  'collected again, the same grant (W05)');
+    }
+
+    is(stored($id)->{version}, $version, '... of the same version');
+    is(outcome(knock($grant, 'GET', "$BOX/a/x")), '200 ok',
+       '... and the first is as good');
+}
+
+# From the last approval, however long the first has been waiting.
+sub the_window {
+    my $id = file(duration => 14400);
+
+    approve('manager', $id);
+    my $waited = now() + 1100;
+    $t->wait_for(sub { now() > $waited }, undef, 'another second');
+    approve('customer', $id);
+
+    my $shown = act('customer', 'show', $id)->json;
+    my ($manager, $customer) = map { msec($_->{at}) } @{ $shown->{decisions} };
+    my $grant = collect($id);
+    my $claims = decode($grant)->{payload};
+
+    cmp_ok($customer - $manager, '>', 1000, 'the customer takes his time');
+    is(msec($shown->{approved_at}), $customer, 'the last approval');
+    is($claims->{nbf}, int($customer / 1000), '... opens the window');
+    is($claims->{exp}, $claims->{nbf} + 14400, '... of the longest duration');
+    is(msec($shown->{expires_at}), $claims->{exp} * 1000, '... as is shown');
+    is(redis('PEXPIRETIME', live_key($id)), $claims->{exp} * 1000,
+       '... and no key lives longer');
+    is(outcome(knock($grant)), '200 ok', '... which the gate takes');
+}
+
+sub bare_tokens {
+    my $id = approved();
+    my $claims = decode(collect($id))->{payload};
+    my %types = (
+        'application/jwt' => 1, 'Application/JWT' => 1,
+        'application/jwt;q=0.5' => 1, 'application/jwt, text/plain' => 1,
+        'application/json' => 0, '*/*' => 0, 'text/plain' => 0,
+        'application/jwts' => 0,
+    );
+
+    for my $accept (sort keys %types) {
+        my $response = act('engineer', 'grant', $id, undef,
+                           headers => { Accept => $accept });
+
+        is($response->header('content-type'),
+           $types{$accept} ? 'application/jwt' : 'application/json',
+           "for \"$accept\"");
+        is_deeply(decode($types{$accept} ? $response->body =~ s/\n\z//r
+                         : $response->json->{access_token})->{payload},
+                  $claims, '... the grant');
+        is($response->header('cache-control'), 'no-store',
+           '... not to be kept');
+    }
+}
+
+
+# Cut down on the way: the manager's part, the customer's part, and what then
+# passes the gate (W19).
+sub narrowed {
+    my @probes = ("GET $BOX/a/x", "GET $BOX/b/x", "DELETE $BOX/a/x",
+                  "GET $BOX/a/secret", 'GET /tenants/acme/files/x');
+    my $item = sub { return { %{ $WIDE[0] }, @_ } };
+    my @cases = (
+        [ 'nothing', {}, {}, 3600,
+          qw(200 200 200 200 200) ],
+        [ 'the same', { access => \@WIDE, duration => 3600 },
+          { access => \@WIDE, duration => 3600 }, 3600,
+          qw(200 200 200 200 200) ],
+        [ 'the service', { access => [ $WIDE[0] ] }, {}, 3600,
+          qw(200 200 200 200 403) ],
+        [ 'the path', {}, { access => [ $item->(paths => ["$BOX/a/"]) ] },
+          3600, qw(200 403 200 200 403) ],
+        [ 'the path, below it', {},
+          { access => [ $item->(paths => ["$BOX/a/x"]) ] }, 3600,
+          qw(200 403 200 403 403) ],
+        [ 'the methods', { access => [ $item->(methods => ['GET']) ] }, {},
+          3600, qw(200 200 403 200 403) ],
+        [ 'a label', {}, { access => [ $item->(labels => ['secret']) ] },
+          3600, qw(200 200 200 403 403) ],
+        [ 'all labels', {}, { access => [ $item->(labels => []) ] }, 3600,
+          qw(200 200 200 403 403) ],
+        [ 'in two steps', { access => [ $item->(paths => ["$BOX/a/"]) ],
+                            duration => 1800 },
+          { access => [ $item->(paths => ["$BOX/a/"], methods => ['GET'],
+                                labels => []) ], duration => 60 }, 60,
+          qw(200 403 403 403 403) ],
+        [ 'into parts',
+          { access => [ $item->(paths => ["$BOX/a/"], methods => ['GET']),
+                        $item->(paths => ["$BOX/b/"], methods => ['POST']) ] },
+          {}, 3600, qw(200 403 403 200 403) ],
+        [ 'the time', { duration => 61 }, {}, 61, qw(200 200 200 200 200) ],
+    );
+
+    for (@cases) {
+        my ($name, $manager, $customer, $duration, @statuses) = @$_;
+
+        my $id = file(access => \@WIDE);
+        approve('manager', $id, %$manager);
+        approve('customer', $id, %$customer);
+
+        my $access = $customer->{access} // $manager->{access} // \@WIDE;
+        my $shown = act('customer', 'show', $id)->json;
+        my $grant = collect($id);
+        my $claims = decode($grant)->{payload};
+
+        is_deeply($claims->{authorization_details},
+                  [ map { { type => 'lockbox', %$_ } } @$access ],
+                  "cut down, $name: the access (W19)");
+        is($claims->{exp} - $claims->{nbf}, $duration, '... the duration');
+        is_deeply([ @$shown{qw(access duration)} ], [ $access, $duration ],
+                  '... both are shown');
+
+        my $got = probed($grant, @probes);
+        is_deeply([ map { substr $got->{$_}, 0, 3 } @probes ], \@statuses,
+                  '... and hold');
+    }
+
+    my $id = approved();
+    my $grant = collect($id);
+    is(outcome(knock($grant, 'HEAD', $MAIL)), '200 ok', 'HEAD goes with GET');
+}
+
+# What is gone does not come back, at any stage (W20).
+sub widened {
+    my @part = ({ %{ $WIDE[0] }, paths => ["$BOX/a/"], methods => ['GET'] });
+    my %wider = (
+        access => [ \@WIDE, [ { %{ $part[0] }, paths => ["$BOX/"] } ],
+                    [ @part, $WIDE[1] ],
+                    [ { %{ $part[0] }, methods => [ 'GET', 'PUT' ] } ],
+                    [ { %{ $part[0] }, labels => ['top'] } ] ],
+        duration => [ 3600, 1801, 14401 ],
+    );
+    my $id = file(access => \@WIDE);
+
+    approve('manager', $id, access => \@part, duration => 1800);
+    my $before = contents();
+
+    for my $member (sort keys %wider) {
+        for my $value (@{ $wider{$member} }) {
+            my $response = act('customer', 'approve', $id,
+                               { version => 2, $member => $value });
+
+            is(outcome($response), '400 invalid_member',
+               "a wider $member (W20)");
+            is($response->json->{member}, "/$member", '... is named');
+        }
+    }
+
+    is_deeply(contents(), $before, '... and changes nothing');
+    is(approve('customer', $id)->{state}, 'approved', 'as it stands, it goes');
+}
+
+
+# Only the grant that is shown counts, whatever else is live (W21).
+sub two_grants {
+    my ($first, $second) = map {
+        approved(access => [ { service => 'mail', methods => ['GET'],
+                               paths => ["$BOX/$_/"], labels => [] } ]);
+    } qw(a b);
+    my ($a, $b) = (collect($first), collect($second));
+    my $wide = collect(approved(access => \@WIDE));
+    my @probes = ("GET $BOX/a/x", "GET $BOX/b/x");
+
+    is_deeply(probed($a, @probes), { $probes[0] => '200 ok',
+              $probes[1] => '403 wrong_path' }, 'the one opens its own (W21)');
+    is_deeply(probed($b, @probes), { $probes[0] => '403 wrong_path',
+              $probes[1] => '200 ok' }, 'so does the other (W21)');
+    is_deeply(probed($wide, @probes), { map { $_ => '200 ok' } @probes },
+              'and a wide one both');
+
+    took('customer', 'revoke', $first);
+    is(outcome(knock($a, split ' ', $probes[0])), '401 revoked',
+       'the one ends');
+    is(outcome(knock($b, split ' ', $probes[1])), '200 ok',
+       '... and not the other');
+}
+
+sub ends {
+    my %words = (
+        completed => [ 'engineer', 'complete' ],
+        revoked => [ 'manager', 'revoke' ],
+        'revoked by the customer' => [ 'customer', 'revoke' ],
+    );
+
+    for my $name (sort keys %words) {
+        my $id = approved();
+        my $grant = collect($id);
+        my $word = $name =~ s/ .*//r;
+
+        is(outcome(knock($grant)), '200 ok', "before it is $name");
+
+        my $answer = took(@{ $words{$name} }, $id);
+
+        is(outcome(knock($grant)), "401 $word", "... $name at the gate");
+        is($answer->{state}, $word, '... and in the answer');
+        is(outcome(act('engineer', 'grant', $id)), '409 conflict',
+           '... and not to be collected');
+        is(msec($answer->{effective_by}) <= now() ? 1 : 0, 1,
+           '... at once') if $word eq 'revoked';
+    }
+}
+
+# Whatever was collected meanwhile is worth nothing after the answer (W08).
+sub collecting_against_revoking {
+    my $id = approved();
+    my @collectors = map { $t->http_connect } 1 .. 20;
+    my $revoker = $t->http_connect;
+
+    for my $i (0 .. $#collectors) {
+        $revoker->request('POST', uri($id, 'revoke'),
+                          token => token_of('customer')) if $i == 10;
+        $collectors[$i]->request('POST', uri($id, 'grant'),
+                                 token => token_of('engineer'));
+    }
+
+    is($revoker->response->status, 200, 'revoked amid collecting (W08)');
+
+    my %outcomes;
+
+    for my $collector (@collectors) {
+        my $response = $collector->response;
+        my $outcome = outcome($response);
+
+        $outcome = 'collected, then '
+                   . outcome(knock($response->json->{access_token}))
+            if $outcome eq '200 ok';
+        $outcomes{$outcome}++;
+    }
+
+    is_deeply([ grep { !/^(409 conflict|collected, then 401 revoked)$/ }
+                     sort keys %outcomes ], [],
+              '... whoever has a grant has nothing');
+}
+
+# What is approved must not turn out too long for a header field.
+sub large_ones {
+    my $access = sub {
+        my ($items) = @_;
+        return [ map { my $item = $_; {
+            service => 'mail', methods => ['GET'], labels => [],
+            paths => [ map { "$BOX/$item/$_/" . 'x' x 20 } 1 .. 16 ],
+        } } 1 .. $items ];
+    };
+    my %seen;
+
+    for my $items (1 .. 8) {
+        my $response = ask('engineer', 'POST', $REQUESTS,
+                           json => filing(access => $access->($items)));
+        my $outcome = outcome($response);
+
+        if ($response->status == 201) {
+            my $id = $response->json->{id};
+
+            approve($_, $id) for qw(manager customer);
+            $outcome = outcome(knock(collect($id), 'GET',
+                                     "$BOX/$items/16/" . 'x' x 20));
+        }
+
+        $seen{$outcome}++;
+    }
+
+    is_deeply([ sort keys %seen ], [ '200 ok', '400 invalid_member' ],
+              'what is too much for a grant is refused at once');
+
+    my $id = file();
+    my $response = act('manager', 'approve', $id,
+                       { version => 1, access => $access->(8) });
+
+    is(outcome($response) . $response->json->{member},
+       '400 invalid_member/access', '... or when it is cut into too many');
+    is(approve('manager', $id, access => $access->(1))->{state},
+       'awaiting_customer', '... but not into a few');
+}
+
+
+sub tenants_without_a_customer {
+    reconfigure(directives => { lockbox_manager_only => 'solo acme' });
+
+    my $id = file();
+
+    is(approve('manager', $id)->{state}, 'approved',
+       'where the manager decides alone');
+    is(outcome(knock(collect($id))), '200 ok', '... his approval is enough');
+    is(took('customer', 'revoke', $id)->{state}, 'revoked',
+       '... and the customer may end it');
+
+    for my $tenant (qw(Solo solo2 globex)) {
+        my $other = file(tenant => $tenant);
+        my $answer = ask('manager', 'POST', uri($other, 'approve', $tenant),
+                         json => { version => 1 });
+
+        is($answer->json->{state}, 'awaiting_customer', "but not at $tenant");
+    }
+
+    # what was approved so is worth nothing where the customer is needed
+    my $left = file();
+    approve('manager', $left);
+    $t->write_conf($t->conf(locations => $LOCATIONS));
+    $t->reload;
+
+    is(outcome(act('engineer', 'grant', $left)), '503 internal_error',
+       'nor once the customer has a say again');
+    is(outcome(act('manager', 'revoke', $left)), '200 ok',
+       '... but it can be ended');
+}
+
+sub tenants_that_nobody_speaks_for {
+    my $issuers = <<"EOF_ISSUERS";
+lockbox_issuer $VENDOR {
+    keys      %%TESTDIR%%/vendor.jwks.json;
+    audience  lockbox;
+    role      engineer  groups=support-engineers;
+    role      manager   /realm_access/roles=managers;
+}
+
+lockbox_issuer $CUSTOMERS {
+    keys      %%TESTDIR%%/customers.jwks.json;
+    audience  lockbox;
+    role      customer  roles=lockbox-approver;
+    tenant    acme;
+}
+EOF_ISSUERS
+
+    reconfigure(issuers => $issuers,
+                directives => { lockbox_manager_only => 'solo' });
+
+    my %statuses = (acme => 201, globex => 404, Acme => 404, solo => 201);
+
+    for my $tenant (sort keys %statuses) {
+        my $response = ask('engineer', 'POST',
+                           "/lockbox/v1/tenants/$tenant/requests",
+                           json => filing());
+
+        is($response->status, $statuses{$tenant},
+           "a tenant that somebody speaks for, or not: $tenant");
+    }
+
+    # the issuer says whose customer it is, not the token
+    my $id = approved();
+    is(outcome(knock(collect($id))), '200 ok', 'carl speaks for acme');
+    is(outcome(act('other-customer', 'revoke', $id)), '200 ok',
+       '... as does everybody of this issuer');
+}
+
+sub several_approvals {
+    reconfigure(directives => {
+        lockbox_approvals => 'manager=2 customer=2',
+    });
+
+    my $id = file();
+    my @steps = (
+        [ manager => '200 ok', 'awaiting_manager' ],
+        [ manager => '403 same_person' ],
+        [ customer => '409 conflict' ],
+        [ 'engineer-manager' => '403 own_request' ],
+        [ 'second-manager' => '200 ok', 'awaiting_customer' ],
+        [ 'second-manager' => '409 conflict' ],
+        [ customer => '200 ok', 'awaiting_customer' ],
+        [ customer => '403 same_person' ],
+        [ 'other-customer' => '404 not_found' ],
+        [ 'second-customer' => '200 ok', 'approved' ],
+        [ 'second-customer' => '409 conflict' ],
+    );
+
+    for (@steps) {
+        my ($who, $outcome, $state) = @$_;
+        my $response = act($who, 'approve', $id, {
+            version => stored($id)->{version} + 0 });
+
+        is(outcome($response), $outcome, "two of each: $who (W01 W02)");
+        is($response->json->{state}, $state, '... and then') if $state;
+        is(redis('EXISTS', live_key($id)), 0, '... nothing is live')
+            if ($state // '') ne 'approved' && $who ne 'second-customer';
+    }
+
+    is_deeply([ map { "$_->{stage} $_->{by}{sub}" }
+                    @{ act('auditor', 'show', $id)->json->{decisions} } ],
+              [ 'manager mona', 'manager max', 'customer carl',
+                'customer cora' ], 'all are named');
+    is(outcome(knock(collect($id))), '200 ok', 'and the grant is good');
+
+    # one may deny what others have approved
+    $id = file();
+    approve('manager', $id);
+    is(took('second-manager', 'deny', $id, version => 2)->{state}, 'denied',
+       'one denial is enough');
+}
+
+# One approval that is sent many times is one (W07).
+sub many_at_once {
+    my $id = file();
+    my @connections = map { $t->http_connect } 1 .. 30;
+    my %outcomes;
+
+    $_->request('POST', uri($id, 'approve'), token => token_of('manager'),
+                json => { version => 1 }) for @connections;
+    $outcomes{ outcome($_->response) }++ for @connections;
+
+    is(delete $outcomes{'200 ok'}, 1, 'one approval of many counts (W07)');
+    is_deeply([ grep { !/^(403 same_person|409 conflict)$/ }
+                     sort keys %outcomes ], [], '... the others are refused');
+    is(stored($id)->{state}, 'awaiting_manager', '... and one is not two');
+    is(stored($id)->{decisions}, 2, '... which is written once');
+}
