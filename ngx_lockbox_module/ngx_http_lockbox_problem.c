@@ -188,6 +188,9 @@ ngx_http_lockbox_text_send(ngx_http_request_t *r, ngx_uint_t status,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    /* an error page or redirect that this replaces must not lend its status */
+    r->err_status = 0;
+
     r->headers_out.status = status;
     r->headers_out.content_length_n = (off_t) text->len;
     r->headers_out.content_type.data = (u_char *) type;

@@ -27,6 +27,8 @@ $t->write_conf($t->conf(%conf));
 $t->run;
 use_world($t);
 
+my $redis;
+
 not_started();
 begin_redis();
 
@@ -54,7 +56,7 @@ sub redis_directive {
 
 # The test is the default user, who needs no password.
 sub begin_redis {
-    $t->redis(port => 6379);
+    $redis = $t->redis(port => 6379);
     reconnect();
     set_password($PASSWORD);
     $t->wait_for(sub { works() }, undef, 'Redis to be in use');
@@ -112,7 +114,7 @@ sub nothing_waits_for_redis {
     $t->reload;
     ok(works(), 'a patient client');
 
-    $t->{redis}->signal('STOP');
+    $redis->signal('STOP');
 
     my $gate = $t->http_start('GET', $MAIL, token => $grant);
     my $admin = $t->http_start('GET', uri($id), token => token_of('manager'));
@@ -120,7 +122,7 @@ sub nothing_waits_for_redis {
     is(plain(), 200, 'while Redis stands still, others are answered')
         for 1 .. 3;
 
-    $t->{redis}->signal('CONT');
+    $redis->signal('CONT');
 
     is($gate->response->status, 200, '... and then the gate is');
     is($admin->response->status, 200, '... and the admin API');
@@ -138,8 +140,8 @@ sub troubles {
             redis('SAVE');
             $t->redis_stop;
         }, \&begin_redis ],
-        [ 'stalled', sub { $t->{redis}->signal('STOP') },
-          sub { $t->{redis}->signal('CONT') } ],
+        [ 'stalled', sub { $redis->signal('STOP') },
+          sub { $redis->signal('CONT') } ],
         [ 'another password', sub {
             set_password('another');
             redis('CLIENT', 'KILL', 'USER', 'lockbox');

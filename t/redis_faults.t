@@ -13,7 +13,8 @@ use Time::HiRes ();
 
 use Test::Lockbox;
 use Test::Lockbox::Admin;
-use Test::Lockbox::FakeRedis;
+use Test::Lockbox::FakeRedis qw(halted);
+use Test::Lockbox::Vitals qw(descriptors memory);
 
 my $LIVE = "\$4\r\nlive\r\n";
 my $APPROVED = "\$8\r\napproved\r\n";
@@ -130,26 +131,6 @@ sub in_turn {
 
 sub worker {
     return ($t->workers)[0];
-}
-
-# While the worker does nothing.
-sub halted {
-    my ($work) = @_;
-
-    my $pid = worker();
-
-    kill 'STOP', $pid;
-    $t->wait_for(sub { stat_of($pid) =~ /\) T / }, undef, 'the worker');
-    $work->();
-    kill 'CONT', $pid;
-}
-
-sub stat_of {
-    my ($pid) = @_;
-
-    open my $fh, '<', "/proc/$pid/stat" or die "stat: $!\n";
-
-    return <$fh>;
 }
 
 
@@ -438,7 +419,7 @@ sub too_late {
         my $gated = $t->http_start('GET', $MAIL, token => $grant);
         $fake->await(qr/^HGET /);
 
-        halted(sub {
+        halted(worker(), sub {
             my $over = Time::HiRes::time() + 0.3;
 
             $fake->release($limit);
@@ -536,7 +517,7 @@ sub surplus {
         # so that it has been accepted
         $client->request('GET', '/plain', keepalive => 1)->response;
 
-        halted(sub { $arrives{$_}->() for @$order });
+        halted(worker(), sub { $arrives{$_}->() for @$order });
 
         is(outcome($client->response), '503 store_unavailable',
            "R12: a $order->[0] before a $order->[1] that it is not for");
@@ -560,7 +541,7 @@ sub flapping {
     is(settled($grant), '200 ok', 'before the connection comes and goes');
 
     my $pid = worker();
-    my ($files, $memory) = (open_files($pid), memory($pid));
+    my ($descriptors, $memory) = (descriptors($pid), memory($pid));
     my $end = Time::HiRes::time() + ($ENV{LOCKBOX_FLAP_SECONDS} // 2);
     my %outcomes;
 
@@ -578,24 +559,9 @@ sub flapping {
     is(join(' ', %outcomes), '', 'R17: while it does, nothing new is said');
     is(settled($grant), '200 ok', '... and it ends well');
     is(worker(), $pid, '... in the same worker');
-    $t->wait_for(sub { open_files($pid) <= $files }, undef, 'its files');
-    cmp_ok(memory($pid), '<', $memory + 1024, '... which has not grown');
-}
-
-sub open_files {
-    my ($pid) = @_;
-
-    return scalar(() = glob "/proc/$pid/fd/*");
-}
-
-# in kB
-sub memory {
-    my ($pid) = @_;
-
-    open my $fh, '<', "/proc/$pid/status" or die "status: $!\n";
-    my ($memory) = join('', <$fh>) =~ /^VmRSS:\s+(\d+)/m;
-
-    return $memory;
+    $t->wait_for(sub { descriptors($pid) <= $descriptors }, undef,
+                 'its descriptors to be closed');
+    cmp_ok(memory($pid), '<', $memory + 512, '... which has not grown');
 }
 
 # A command is made of lengths and bytes; what could break one cannot be in a

@@ -53,8 +53,8 @@ sub judge {
 for my $case (
     [ 'allow', "$base/" ],
     [ 'allow', "$base/x" ],
-    [ 'wrong_path', '/tenants/acme/files/x', 'wrong_service' ],
-    [ 'wrong_path', '/tenants/globex/mail/x', 'wrong_tenant' ],
+    [ 'wrong_service', '/tenants/acme/files/x' ],
+    [ 'wrong_tenant', '/tenants/globex/mail/x' ],
 
     # dot segments, plain, escaped and escaped twice
     [ 'ambiguous_target', "$base/../../globex/mail/x" ],
@@ -101,21 +101,21 @@ for my $case (
     [ 'ambiguous_target', "$base/\xe2\x82\xac" ],
     [ 'allow', "$base/%E2%82%AC" ],
     [ 'allow', "$base/a%20b" ],
-    [ 'allow', "$base/a:b@c,d+e" ],
+    [ 'allow', "$base/a:b\@c,d+e" ],
 
     # the query is data
-    [ 'allow', "$base/x?a=/../%2f%00;#" =~ s/#//r ],
+    [ 'allow', "$base/x?a=/../%2f%00;" ],
     [ 'allow', "$base/x?" ],
     [ 'allow', "$base/x?path=..%2f..%2fglobex" ],
 
     # absolute
-    [ 'allow', "http://localhost$base/x", undef, "$base/x" ],
+    [ 'allow', "http://localhost$base/x", "$base/x" ],
     [ 'ambiguous_target', "http://localhost$base/../x/y" ],
     [ 400, "http://user:pw\@localhost$base/x" ],
 ) {
-    my ($word, $target, $nearer, $arrives) = @$case;
+    my ($word, $target, $arrives) = @$case;
 
-    judge($nearer // $word, $target, send_line("GET $target HTTP/1.1"));
+    judge($word, $target, send_line("GET $target HTTP/1.1"));
 
     if ($word eq 'allow') {
         is(($t->upstream_requests)[-1]{uri}, $arrives // $target,

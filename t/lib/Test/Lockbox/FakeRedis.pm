@@ -22,6 +22,7 @@ use strict;
 use warnings;
 
 use Errno;
+use Exporter qw(import);
 use IO::Select;
 use IO::Socket::UNIX;
 use Socket;
@@ -29,6 +30,8 @@ use Storable qw(freeze thaw);
 
 use Test::Lockbox::Process qw(poll);
 use Test::Lockbox::Redis;
+
+our @EXPORT_OK = qw(halted);
 
 # TIOCOUTQ of Linux: how much of what was sent has not been read yet.
 my $OUTQ = 0x5411;
@@ -48,23 +51,23 @@ sub new {
     my ($ours, $its) = IO::Socket->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC)
         or die "socketpair: $!\n";
     my $daemon = bless {
-        path => $t->testdir . '/fake.sock', behind => $t->testdir
-        . '/redis.sock', control => $its, rules => [], seen => [],
-        released => {}, connections => {}, count => 0,
+        path => $t->testdir . '/fake.sock',
+        behind => $t->testdir . '/redis.sock',
+        control => $its, rules => [], seen => [], released => {},
+        connections => {}, count => 0,
     }, $class;
 
     # made before the fork, so that nobody waits for it
     $daemon->listen;
 
-    my $self = bless { control => $ours }, $class;
-    $self->{process} = $t->start_process('fake', code => sub {
+    $t->start_process('fake', code => sub {
         close $ours;
         $daemon->serve;
     });
 
     close $its;
 
-    return $self;
+    return bless { control => $ours }, $class;
 }
 
 # Replaces all rules.
@@ -141,6 +144,26 @@ sub words {
     my ($command) = @_;
 
     return join ' ', @$command[1 .. $#$command];
+}
+
+# Does the work while a process stands still, which then finds all of it at
+# once.
+sub halted {
+    my ($pid, $work) = @_;
+
+    kill 'STOP', $pid;
+    poll(sub { state_of($pid) eq 'T' }) or die "$pid does not stand still\n";
+    $work->();
+    kill 'CONT', $pid;
+}
+
+sub state_of {
+    my ($pid) = @_;
+
+    open my $fh, '<', "/proc/$pid/stat" or die "/proc/$pid/stat: $!\n";
+    my ($state) = <$fh> =~ /\) (\S) /;
+
+    return $state;
 }
 
 # One order to the daemon, and what it answers.

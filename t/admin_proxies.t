@@ -1,0 +1,93 @@
+#!/usr/bin/env perl
+
+# Why: several proxies share one Redis, and their keys come and go.  What one
+# has sealed and issued counts at another if that accepts its key, and not
+# otherwise.
+
+use strict;
+use warnings;
+
+use Lockbox::Jose qw(decode key thumbprint);
+use Test::Lockbox;
+use Test::Lockbox::Admin;
+
+my $SIGNING = Test::Lockbox::Conf::signing_key();
+my $FOREIGN = key('P-256', 'foreign');
+
+my $t = Test::Lockbox->new;
+
+begin($t);
+
+my $id = approved();
+my $half = file();
+approve('manager', $half);
+my $grant = collect($id);
+
+two_proxies();
+
+done_testing();
+
+
+# A second nginx over the same Redis, with a key of its own.
+sub two_proxies {
+    my $second = Test::Lockbox->new;
+    my $key = $second->write_file('own.pem', $FOREIGN->{pem});
+    my $redis = 'unix:' . $t->testdir . '/redis.sock';
+    my %own = (lockbox_redis => $redis, lockbox_signing_key => $key);
+
+    $second->upstream;
+    $second->write_conf($second->conf(directives => \%own));
+    $second->run;
+
+    at($second, sub {
+        is(outcome(knock($grant)), '401 unknown_key', 'a stranger\'s grant');
+        is(outcome(act('engineer', 'grant', $id)), '503 internal_error',
+           'a stranger\'s seals');
+        is(outcome(act('customer', 'approve', $half, { version => 2 })),
+           '503 internal_error', '... are not decided on');
+    });
+
+    accept_key($t, {}, $FOREIGN);
+    accept_key($second, \%own, $SIGNING);
+
+    my $shared = file();
+    my $approved = at($second, sub {
+        took('manager', 'approve', $shared, version => 1);
+    });
+    took('customer', 'approve', $shared, version => $approved->{version});
+
+    my $ours = collect($shared);
+    my $theirs = at($second, sub { collect($shared) });
+
+    is(decode($ours)->{header}{kid}, thumbprint($SIGNING), 'our grant');
+    is(decode($theirs)->{header}{kid}, thumbprint($FOREIGN), 'and theirs');
+    is_deeply(decode($theirs)->{payload}, decode($ours)->{payload},
+              '... say the same');
+
+    for my $proxy ($t, $second) {
+        at($proxy, sub {
+            is(outcome(knock($ours)), '200 ok', 'a grant of ours');
+            is(outcome(knock($theirs)), '200 ok', 'a grant of theirs');
+            is_deeply([ sort map { $_->{kid} } @{ $proxy->http('GET',
+                          '/lockbox/v1/jwks.json')->json->{keys} } ],
+                      [ sort map { thumbprint($_) } $SIGNING, $FOREIGN ],
+                      'both keys are published');
+        });
+    }
+
+    took('manager', 'revoke', $shared);
+    at($second, sub {
+        is(outcome(knock($ours)), '401 revoked', 'revoked everywhere');
+    });
+}
+
+sub accept_key {
+    my ($proxy, $own, $key) = @_;
+
+    my $file = $proxy->write_file('accepted.pem', $key->{public_pem});
+
+    $proxy->write_conf($proxy->conf(directives => {
+        %$own, lockbox_accept_key => $file,
+    }));
+    $proxy->reload;
+}

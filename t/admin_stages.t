@@ -1,0 +1,164 @@
+#!/usr/bin/env perl
+
+# Why: how many have to approve, and who, is the operator's to say and nobody
+# else's; each of them counts once.
+
+use strict;
+use warnings;
+
+use Test::Lockbox;
+use Test::Lockbox::Admin;
+
+my $VENDOR = 'https://login.vendor.example';
+my $CUSTOMERS = 'https://login.customers.example';
+
+my $t = Test::Lockbox->new;
+
+begin($t);
+
+tenants_without_a_customer();
+tenants_that_nobody_speaks_for();
+several_approvals();
+many_at_once();
+
+done_testing();
+
+
+sub reconfigure {
+    my (%parts) = @_;
+
+    $t->write_conf($t->conf(%parts));
+    $t->reload;
+    redis('FLUSHALL');
+}
+
+
+sub tenants_without_a_customer {
+    reconfigure(directives => { lockbox_manager_only => 'solo acme' });
+
+    my $id = file();
+
+    is(approve('manager', $id)->{state}, 'approved',
+       'where the manager decides alone');
+    is(outcome(knock(collect($id))), '200 ok', '... his approval is enough');
+    is(took('customer', 'revoke', $id)->{state}, 'revoked',
+       '... and the customer may end it');
+
+    for my $tenant (qw(Solo solo2 globex)) {
+        my $other = file(tenant => $tenant);
+        my $answer = ask('manager', 'POST', uri($other, 'approve', $tenant),
+                         json => { version => 1 });
+
+        is($answer->json->{state}, 'awaiting_customer', "but not at $tenant");
+    }
+
+    # what was approved so is worth nothing where the customer is needed
+    my $left = file();
+    approve('manager', $left);
+    $t->write_conf($t->conf);
+    $t->reload;
+
+    is(outcome(act('engineer', 'grant', $left)), '503 internal_error',
+       'nor once the customer has a say again');
+    is(outcome(act('manager', 'revoke', $left)), '200 ok',
+       '... but it can be ended');
+}
+
+sub tenants_that_nobody_speaks_for {
+    my $issuers = <<"EOF_ISSUERS";
+lockbox_issuer $VENDOR {
+    keys      %%TESTDIR%%/vendor.jwks.json;
+    audience  lockbox;
+    role      engineer  groups=support-engineers;
+    role      manager   /realm_access/roles=managers;
+}
+
+lockbox_issuer $CUSTOMERS {
+    keys      %%TESTDIR%%/customers.jwks.json;
+    audience  lockbox;
+    role      customer  roles=lockbox-approver;
+    tenant    acme;
+}
+EOF_ISSUERS
+
+    reconfigure(issuers => $issuers,
+                directives => { lockbox_manager_only => 'solo' });
+
+    my %statuses = (acme => 201, globex => 404, Acme => 404, solo => 201);
+
+    for my $tenant (sort keys %statuses) {
+        my $response = ask('engineer', 'POST',
+                           "/lockbox/v1/tenants/$tenant/requests",
+                           json => filing());
+
+        is($response->status, $statuses{$tenant},
+           "a tenant that somebody speaks for, or not: $tenant");
+    }
+
+    # the issuer says whose customer it is, not the token
+    my $id = approved();
+    is(outcome(knock(collect($id))), '200 ok', 'carl speaks for acme');
+    is(outcome(act('other-customer', 'revoke', $id)), '200 ok',
+       '... as does everybody of this issuer');
+}
+
+sub several_approvals {
+    reconfigure(directives => {
+        lockbox_approvals => 'manager=2 customer=2',
+    });
+
+    my $id = file();
+    my @steps = (
+        [ manager => '200 ok', 'awaiting_manager' ],
+        [ manager => '403 same_person' ],
+        [ customer => '409 conflict' ],
+        [ 'engineer-manager' => '403 own_request' ],
+        [ 'second-manager' => '200 ok', 'awaiting_customer' ],
+        [ 'second-manager' => '409 conflict' ],
+        [ customer => '200 ok', 'awaiting_customer' ],
+        [ customer => '403 same_person' ],
+        [ 'other-customer' => '404 not_found' ],
+        [ 'second-customer' => '200 ok', 'approved' ],
+        [ 'second-customer' => '409 conflict' ],
+    );
+
+    for (@steps) {
+        my ($who, $outcome, $state) = @$_;
+        my $response = act($who, 'approve', $id, {
+            version => stored($id)->{version} + 0 });
+
+        is(outcome($response), $outcome, "two of each: $who (W01 W02)");
+        is($response->json->{state}, $state, '... and then') if $state;
+        is(redis('EXISTS', live_key($id)), 0, '... nothing is live')
+            if ($state // '') ne 'approved' && $who ne 'second-customer';
+    }
+
+    is_deeply([ map { "$_->{stage} $_->{by}{sub}" }
+                    @{ act('auditor', 'show', $id)->json->{decisions} } ],
+              [ 'manager mona', 'manager max', 'customer carl',
+                'customer cora' ], 'all are named');
+    is(outcome(knock(collect($id))), '200 ok', 'and the grant is good');
+
+    # one may deny what others have approved
+    $id = file();
+    approve('manager', $id);
+    is(took('second-manager', 'deny', $id, version => 2)->{state}, 'denied',
+       'one denial is enough');
+}
+
+# One approval that is sent many times is one (W07).
+sub many_at_once {
+    my $id = file();
+    my @connections = map { $t->http_connect } 1 .. 30;
+    my %outcomes;
+
+    $_->request('POST', uri($id, 'approve'), token => token_of('manager'),
+                json => { version => 1 }) for @connections;
+    $outcomes{ outcome($_->response) }++ for @connections;
+
+    is(delete $outcomes{'200 ok'}, 1, 'one approval of many counts (W07)');
+    is_deeply([ grep { !/^(403 same_person|409 conflict)$/ }
+                     sort keys %outcomes ], [], '... the others are refused');
+    is(stored($id)->{state}, 'awaiting_manager', '... and one is not two');
+    is(stored($id)->{decisions}, 2, '... which is written once');
+}
