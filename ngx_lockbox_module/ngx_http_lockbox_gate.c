@@ -13,7 +13,6 @@
 #include "ngx_lockbox_record.h"
 #include "ngx_lockbox_store.h"
 #include "ngx_lockbox_token.h"
-#include "ngx_lockbox_text.h"
 
 
 /* Offered to whoever is refused; the engineer changes it at will. */
@@ -86,13 +85,30 @@ static const ngx_str_t  ngx_http_lockbox_override_headers[] = {
 ngx_int_t
 ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
 {
+    ngx_http_lockbox_leg_t       *leg;
     ngx_http_lockbox_loc_conf_t  *lcf;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
 
-    if (lcf->enable && ngx_http_lockbox_audit_leg(r, 1) == NULL) {
+    if (!lcf->enable) {
+        return NGX_DECLINED;
+    }
+
+    leg = ngx_http_lockbox_audit_leg(r, 1);
+    if (leg == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    /* what was decided before an internal redirect does not count here */
+
+    leg->decision = NGX_LOCKBOX_NOT_DECIDED;
+    leg->refused = 0;
+    leg->expires = 0;
+    leg->path = r->uri;
+
+    ngx_str_null(&leg->tenant);
+    ngx_str_null(&leg->service);
+    leg->labels.nelts = 0;
 
     return NGX_DECLINED;
 }
@@ -153,11 +169,6 @@ ngx_http_lockbox_gate_create(ngx_http_request_t *r)
         return NULL;
     }
 
-    /* what was decided before an internal redirect does not count here */
-
-    leg->decision = NGX_LOCKBOX_NOT_DECIDED;
-    leg->refused = 0;
-    leg->expires = 0;
     leg->path = r->uri;
 
     ctx->request = r;
@@ -466,7 +477,8 @@ ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
 
 /*
  * What was asked, what is granted, and a body that files a request for the
- * rest.  Help only: without memory the refusal goes out bare.
+ * rest; who asks with HEAD sees no body.  Help only: without memory the
+ * refusal goes out bare.
  */
 
 static json_t *
@@ -561,18 +573,11 @@ ngx_http_lockbox_gate_granted(const ngx_lockbox_grant_t *grant)
 static json_t *
 ngx_http_lockbox_gate_offer(const ngx_lockbox_target_t *target)
 {
-    json_t     *offer, *item;
-    ngx_str_t   method;
-
-    method = target->method;
-
-    if (ngx_lockbox_text_is(&method, "HEAD")) {
-        ngx_str_set(&method, "GET");
-    }
+    json_t  *offer, *item;
 
     item = json_pack("{s:o, s:[o], s:[o], s:o}",
                      "service", ngx_lockbox_json_text(&target->service),
-                     "methods", ngx_lockbox_json_text(&method),
+                     "methods", ngx_lockbox_json_text(&target->method),
                      "paths", ngx_lockbox_json_text(&target->path),
                      "labels", ngx_http_lockbox_gate_labels(target));
 

@@ -247,17 +247,11 @@ sub at_the_same_moment {
         $fake->await(qr/^HGET /, 3);
 
         my $answer = sub { $fake->release($name); $fake->seen(qr/./) };
+        my @both = $first eq 'Redis' ? ($answer, $leave) : ($leave, $answer);
+        my $both = sub { $_->() for @both };
 
-        # what waits for the worker cannot be done while it does nothing
-        if ($way =~ /streams/) {
-            $first eq 'Redis' ? $answer->() : $leave->();
-            $first eq 'Redis' ? $leave->() : $answer->();
-        } else {
-            halted($worker, sub {
-                $first eq 'Redis' ? $answer->() : $leave->();
-                $first eq 'Redis' ? $leave->() : $answer->();
-            });
-        }
+        # who resets a stream talks to the worker once more
+        $way =~ /streams/ ? $both->() : halted($worker, $both);
 
         my %ends;
         my $enough = sub {

@@ -46,6 +46,7 @@ EOF_SERVER
     gated('limited', "limit_req zone=few;\nlimit_req_status 429;"),
     gated('any', "satisfy any;\nallow all;\nauth_basic x;\n"
                  . 'auth_basic_user_file %%TESTDIR%%/users;'),
+    gated('excepted', 'limit_except PUT { allow all; }'),
     gated('denied', "deny all;\nerror_page 403 /none;"),
     gated('named', "error_page 401 = \@fine;\nerror_page 403 \@fine;"),
     gated('static', "root %%TESTDIR%%;") =~ s/proxy_pass.*//r,
@@ -120,6 +121,7 @@ for my $case (
     [ 'satisfy any', '/tenants/acme/any/a', 'any' ],
     [ 'a page for errors', '/tenants/acme/mail/a', 'mail' ],
     [ 'a named page for errors', '/tenants/acme/named/a', 'named' ],
+    [ 'limit_except', '/tenants/acme/excepted/a', 'excepted' ],
     [ 'a location within', '/tenants/acme/outer/inner/a', 'outer' ],
     [ 'a file', '/tenants/acme/static/a', 'static' ],
 ) {
@@ -135,7 +137,7 @@ for my $case (
     recorded([ 'allow' ], "$name: with its grant, on record");
 }
 
-is(scalar $t->upstream_requests, $seen + 4,
+is(scalar $t->upstream_requests, $seen + 5,
    'the tenant API saw what was allowed');
 
 let_through(get('/tenants/acme/outer/open/a'), 'a location that is not gated');

@@ -45,6 +45,8 @@ EOF_HTTP
     gated('said', 'return 200 "the answer";'),
     gated('moved', 'return 302 /elsewhere;'),
     gated('gone', 'return 410;'),
+    gated('failing', 'error_page 404 = /tenants/acme/said/x;',
+          'root %%TESTDIR%%;'),
     gated('iffy', 'if ($arg_a) { return 200 "the answer"; }', $upstream),
     gated('cached', 'proxy_cache shared; proxy_cache_key x;', $upstream),
     gated('named', 'lockbox_label secret confidential;',
@@ -111,11 +113,24 @@ for my $case (
     }
 }
 
+my $connection = $t->http_connect;
+$connection->request('GET', '/tenants/acme/said/x');
+unlike($connection->read_all, qr/the answer/,
+       'nor does the answer follow its refusal');
+records();
+
 let_through(get('iffy', token => grant('iffy')), 'the if that does not hold');
 recorded([ 'allow' ], 'is decided');
 
 is(get('gone')->status, 410, "nginx's own error page tells nothing");
 recorded([ 'not_decided' ], 'and is on record');
+
+refused(get('failing', token => grant('failing')), 'internal_error',
+        'what was allowed elsewhere, before an internal redirect');
+is_deeply([ map { join ' ', grep { defined }
+                  @$_{qw(event.type url.path event.reason)} } records() ],
+          [ 'start /tenants/acme/failing/x',
+            'end /tenants/acme/said/x internal_error' ], 'is on record');
 
 let_through($t->http('GET', '/plain/x'), 'a cache is filled elsewhere');
 refused(get('cached', token => grant('cached')), 'internal_error',

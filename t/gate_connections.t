@@ -116,7 +116,8 @@ for my $case (
 
     is($response->status, $status, "HTTP/$name");
     ok($response->complete, "HTTP/$name: complete");
-    recorded([ $status == 200 ? 'allow' : 'no_token' ], "HTTP/$name: on record");
+    recorded([ $status == 200 ? 'allow' : 'no_token' ],
+             "HTTP/$name: on record");
 }
 
 my $seen = $t->upstream_requests;

@@ -39,6 +39,19 @@ location /indexed/ {
     root %%TESTDIR%%;
     index none /tenants/acme/mail/x;
 }
+location ^~ /tenants/acme/lost/ {
+    lockbox          on;
+    lockbox_tenant   acme;
+    lockbox_service  lost;
+    error_page       401 = /tenants/acme/said/;
+    $upstream
+}
+location = /tenants/acme/said/ {
+    lockbox          on;
+    lockbox_tenant   acme;
+    lockbox_service  said;
+    return           200 "the secret";
+}
 location /lockbox/ { lockbox_admin on; }
 EOF_LOCATIONS
 mkdir $t->testdir . '/indexed';
@@ -180,6 +193,15 @@ is_deeply(paths_recorded(),
             "end $page allow", 'end /tenants/acme/pages/x allow' ],
           'both are on record');
 arrived();
+
+
+# What was refused in one gated place does not speak for the next one
+
+my $connection = $t->http_connect;
+$connection->request('GET', '/included/?/tenants/acme/lost/x');
+is($connection->read_all, '', 'a page that would include a bare answer ends');
+is_deeply(paths_recorded(), [ 'end /tenants/acme/said/ internal_error' ],
+          'which is on record');
 
 
 # Slices of one response are one access

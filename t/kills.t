@@ -130,21 +130,25 @@ sub status_counts {
 }
 
 # The ids of requests let through, those of ended ones, and how many lines are
-# no records.
+# no whole records.
 sub read_records {
     my (%intents, %outcomes);
     my $torn = 0;
 
-    for my $line (split /\n/, $t->read_file('audit.log')) {
-        my $record = eval { JSON::PP::decode_json($line) };
+    open my $fh, '<:raw', $t->testdir . '/audit.log' or die "audit.log: $!\n";
 
-        if (!$record) {
+    # parsed by hand, for there can be many
+    while (my $line = <$fh>) {
+        my ($type, $id) = $line =~ /^\{.*"event\.type":"(\w+)"
+                                     .*"http\.request\.id":"(\w+)".*\}$/x;
+
+        if (!defined $id) {
             $torn++;
-            next;
+        } elsif ($type eq 'start') {
+            $intents{$id} = 1;
+        } else {
+            $outcomes{$id} = 1;
         }
-
-        my $set = $record->{'event.type'} eq 'start' ? \%intents : \%outcomes;
-        $set->{ $record->{'http.request.id'} } = 1;
     }
 
     return (\%intents, \%outcomes, $torn);

@@ -64,6 +64,8 @@ static const refused_t  refused[] = {
     { "Zm9vYh", "unused bit in a longer text" },
     { "Z", "one letter" },
     { "Zm9vY", "4n + 1 letters" },
+    { "A", "one letter without set bits" },
+    { "AAAAA", "4n + 1 letters without set bits" },
     { "Zg==", "padding" },
     { "Zm8=", "padding" },
     { "Zg=", "half the padding" },

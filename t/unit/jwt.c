@@ -78,6 +78,8 @@ test_algorithms(ngx_pool_t *pool)
         text.data[text.len - 5] ^= 1;
         is(ngx_lockbox_jwt_verify(pool, key, &text), 0,
            "%s: another signature", algs[i].alg);
+        is(ERR_peek_error(), 0, "%s: OpenSSL's complaints are gone",
+           algs[i].alg);
     }
 }
 

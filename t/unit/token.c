@@ -744,6 +744,7 @@ static const identity_t  identities[] = {
     { 0, "typ", "\"JWE\"", TYPE, 0 },
     { 0, "typ", "\"at+jwts\"", TYPE, 0 },
     { 0, "typ", "\"at-jwt\"", TYPE, 0 },
+    { 0, "typ", "\"at+jwe\"", TYPE, 0 },
     { 0, "typ", "\"application/at+jwt\"", TYPE, 0 },
     { 0, "typ", "\"lockbox-grant+jwt\"", TYPE, 0 },
     { 0, "typ", "\"lockbox-seal+jwt\"", TYPE, 0 },
@@ -885,6 +886,9 @@ test_sign(ngx_pool_t *pool)
 
 /* Without memory; a text that cannot be parsed for want of it reads as bad. */
 
+static ngx_uint_t  internal_errors;
+
+
 static ngx_int_t
 walk_open(ngx_pool_t *pool, const void *data)
 {
@@ -892,6 +896,8 @@ walk_open(ngx_pool_t *pool, const void *data)
     ngx_lockbox_decision_t   rc;
 
     rc = open_text(pool, data, &token);
+
+    internal_errors += rc == NGX_LOCKBOX_INTERNAL_ERROR;
 
     if (rc == ALLOW && token.genuine) {
         return NGX_OK;
@@ -947,6 +953,7 @@ main(void)
 
     text = jose_sign(pool, ec, GRANT_HEADER, CLAIMS);
     ok(ngx_shim_walk(walk_open, &text) > 20, "the door without memory");
+    is(internal_errors, 2, "which it notices for header and signature");
     ok(ngx_shim_walk(walk_sign, NULL) > 20, "the pen without memory");
 
     ngx_destroy_pool(pool);

@@ -13,6 +13,7 @@ use warnings;
 use parent qw(Test::Lockbox::Connection);
 
 use JSON::PP ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
 use Test::Lockbox::Http;
 
@@ -74,6 +75,10 @@ sub new {
     my ($class, $port) = @_;
 
     my $self = $class->SUPER::new($port);
+
+    # small frames would wait for each other
+    setsockopt $self->socket, IPPROTO_TCP, TCP_NODELAY, 1
+        or die "TCP_NODELAY: $!\n";
 
     $self->{table} = [];
     $self->{table_max} = 4096;

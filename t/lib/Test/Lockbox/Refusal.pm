@@ -13,62 +13,40 @@ use Test::Lockbox::Admin qw(records);
 
 our @EXPORT = qw(%REFUSALS refused let_through recorded);
 
-my @TITLES = (
-    ambiguous_target  => 'Ambiguous target',
-    override_header   => 'Overriding header',
-    two_tokens        => 'Two tokens',
-    no_token          => 'No token',
-    malformed_token   => 'Malformed token',
-    unknown_key       => 'Unknown key',
-    bad_signature     => 'Bad signature',
-    wrong_type        => 'Wrong type of token',
-    wrong_issuer      => 'Wrong issuer',
-    wrong_audience    => 'Wrong audience',
-    not_yet_valid     => 'Not yet valid',
-    expired           => 'Expired',
-    too_long_lived    => 'Too long-lived',
-    revoked           => 'Revoked',
-    completed         => 'Completed',
-    not_live          => 'Not live',
-    wrong_tenant      => 'Wrong tenant',
-    wrong_service     => 'Wrong service',
-    wrong_method      => 'Wrong method',
-    wrong_path        => 'Wrong path',
-    wrong_label       => 'Wrong label',
-    store_unavailable => 'Store unavailable',
-    audit_unavailable => 'Audit unavailable',
-    internal_error    => 'Internal error',
+# By word: status, title, error code of RFC 6750.
+our %REFUSALS = (
+    ambiguous_target  => [ 400, 'Ambiguous target', 'invalid_request' ],
+    override_header   => [ 400, 'Overriding header', 'invalid_request' ],
+    two_tokens        => [ 400, 'Two tokens', 'invalid_request' ],
+    no_token          => [ 401, 'No token' ],
+    malformed_token   => [ 401, 'Malformed token', 'invalid_token' ],
+    unknown_key       => [ 401, 'Unknown key', 'invalid_token' ],
+    bad_signature     => [ 401, 'Bad signature', 'invalid_token' ],
+    wrong_type        => [ 401, 'Wrong type of token', 'invalid_token' ],
+    wrong_issuer      => [ 401, 'Wrong issuer', 'invalid_token' ],
+    wrong_audience    => [ 401, 'Wrong audience', 'invalid_token' ],
+    not_yet_valid     => [ 401, 'Not yet valid', 'invalid_token' ],
+    expired           => [ 401, 'Expired', 'invalid_token' ],
+    too_long_lived    => [ 401, 'Too long-lived', 'invalid_token' ],
+    revoked           => [ 401, 'Revoked', 'invalid_token' ],
+    completed         => [ 401, 'Completed', 'invalid_token' ],
+    not_live          => [ 401, 'Not live', 'invalid_token' ],
+    wrong_tenant      => [ 403, 'Wrong tenant', 'insufficient_scope' ],
+    wrong_service     => [ 403, 'Wrong service', 'insufficient_scope' ],
+    wrong_method      => [ 403, 'Wrong method', 'insufficient_scope' ],
+    wrong_path        => [ 403, 'Wrong path', 'insufficient_scope' ],
+    wrong_label       => [ 403, 'Wrong label', 'insufficient_scope' ],
+    store_unavailable => [ 503, 'Store unavailable' ],
+    audit_unavailable => [ 503, 'Audit unavailable' ],
+    internal_error    => [ 503, 'Internal error' ],
 );
-
-my %TITLE = @TITLES;
-
-# By word: status, error code of RFC 6750, title.
-our %REFUSALS = map { $_ => [ status_of($_), error_of($_), $TITLE{$_} ] }
-                keys %TITLE;
-
-sub status_of {
-    my ($word) = @_;
-
-    return 400 if $word =~ /^(?:ambiguous_target|override_header|two_tokens)$/;
-    return 403 if $word =~ /^wrong_(?:tenant|service|method|path|label)$/;
-    return 503 if $word =~ /_unavailable$|^internal_error$/;
-    return 401;
-}
-
-sub error_of {
-    my ($word) = @_;
-
-    return undef if $word eq 'no_token';
-    return { 400 => 'invalid_request', 401 => 'invalid_token',
-             403 => 'insufficient_scope' }->{ status_of($word) };
-}
 
 # A refusal with that word, and all that belongs to it.  The problem's members
 # besides the usual ones are "more", by default none.
 sub refused {
     my ($response, $word, $name, @more) = @_;
 
-    my ($status, $error, $title) = @{ $REFUSALS{$word} };
+    my ($status, $title, $error) = @{ $REFUSALS{$word} };
     my $problem = eval { $response->json } // {};
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
