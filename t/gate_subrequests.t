@@ -99,13 +99,23 @@ sub get {
     return $t->http('GET', $uri, defined $token ? (token => $token) : ());
 }
 
-# Records as "start path", "end path reason".
+# Records as "start path", "end path reason"; at least as many as told, for a
+# subrequest may outlast the answer.
 sub paths_recorded {
+    my ($least) = @_;
+
+    my @records;
+
+    $t->wait_for(sub {
+        push @records, records();
+        return @records >= $least;
+    }, undef, "$least records");
+
     return [ map {
         my $record = $_;
         join ' ', grep { defined } @$record{qw(event.type url.path
                                                event.reason)};
-    } records() ];
+    } @records ];
 }
 
 my $secret = '/tenants/acme/mail/x';
@@ -138,13 +148,13 @@ for my $case (
         is($response->status, $refuses ? $refusal : 200,
            "$name, $word: status");
         unlike($response->body, qr/secret of $secret/, "$name, $word: body");
-        is_deeply(paths_recorded(), [ "end $secret $word" ],
+        is_deeply(paths_recorded(1), [ "end $secret $word" ],
                   "$name, $word: on record");
         is_deeply(arrived(), [], "$name, $word: nothing arrives");
     }
 
     is(get($uri, $grant)->status, $status // 200, "$name: allowed");
-    is_deeply(paths_recorded(), [ "start $secret", "end $secret allow" ],
+    is_deeply(paths_recorded(2), [ "start $secret", "end $secret allow" ],
               "$name: on record");
     is_deeply(arrived(), [ $secret ], "$name: arrives");
 }
@@ -160,7 +170,7 @@ my $here = '/tenants/acme/pages/accel/';
 
 refused(get("$here?/tenants/acme/mail/x", $pages), 'wrong_service',
         'a redirect to another service', qw(asked granted request));
-is_deeply(paths_recorded(),
+is_deeply(paths_recorded(2),
           [ "start $here", 'end /tenants/acme/mail/x wrong_service' ],
           'a redirect to another service: on record');
 is_deeply(arrived(), [ "$here?/tenants/acme/mail/x" ],
@@ -168,7 +178,7 @@ is_deeply(arrived(), [ "$here?/tenants/acme/mail/x" ],
 
 is(get("$here?/tenants/acme/pages/y", $pages)->status, 200,
    'a redirect within the grant');
-is_deeply(paths_recorded(),
+is_deeply(paths_recorded(3),
           [ "start $here", 'start /tenants/acme/pages/y',
             'end /tenants/acme/pages/y allow' ],
           'a redirect within the grant: on record');
@@ -179,7 +189,7 @@ my $response = get("$page?/tenants/globex/pages/x", $pages);
 
 is($response->status, 200, 'a page that includes another tenant');
 unlike($response->body, qr/secret/, 'without it');
-is_deeply(paths_recorded(),
+is_deeply(paths_recorded(3),
           [ "start $page", "end $page allow",
             'end /tenants/globex/pages/x wrong_tenant' ],
           'both are on record');
@@ -188,7 +198,7 @@ is_deeply(arrived(), [ "$page?/tenants/globex/pages/x" ], 'one arrives');
 $response = get("$page?/tenants/acme/pages/x", $pages);
 like($response->body, qr{the secret of /tenants/acme/pages/x},
      'a page that includes another one of its tenant');
-is_deeply(paths_recorded(),
+is_deeply(paths_recorded(4),
           [ "start $page", 'start /tenants/acme/pages/x',
             "end $page allow", 'end /tenants/acme/pages/x allow' ],
           'both are on record');
@@ -200,7 +210,7 @@ arrived();
 my $connection = $t->http_connect;
 $connection->request('GET', '/included/?/tenants/acme/lost/x');
 is($connection->read_all, '', 'a page that would include a bare answer ends');
-is_deeply(paths_recorded(), [ 'end /tenants/acme/said/ internal_error' ],
+is_deeply(paths_recorded(1), [ 'end /tenants/acme/said/ internal_error' ],
           'which is on record');
 
 
@@ -208,7 +218,7 @@ is_deeply(paths_recorded(), [ 'end /tenants/acme/said/ internal_error' ],
 
 $response = get('/tenants/acme/pages/long', $pages);
 is(length $response->body, 5000, 'a response in slices');
-is_deeply(paths_recorded(),
+is_deeply(paths_recorded(2),
           [ 'start /tenants/acme/pages/long',
             'end /tenants/acme/pages/long allow' ],
           'is one access');

@@ -440,6 +440,21 @@ sub serves_quietly {
 }
 
 # Of the master and of a worker, once all have their connections to Redis.
+# Connections that the server side of a port has not closed yet.
+sub open_connections {
+    my ($port) = @_;
+
+    my $local = sprintf ':%04X', $port;
+
+    open my $fh, '<', '/proc/net/tcp' or die "/proc/net/tcp: $!\n";
+
+    # established, and closed by the other side alone
+    return scalar(my @open = grep {
+        my (undef, $address, undef, $state) = split;
+        $address =~ /\Q$local\E$/ && $state =~ /^(?:01|08)$/;
+    } <$fh>);
+}
+
 sub vitals {
     my ($t, $master) = @_;
 
@@ -451,6 +466,9 @@ sub vitals {
         my @clients = $t->redis_cmd('CLIENT', 'LIST') =~ /name=lockbox-/g;
         return @clients == 2 * @workers;
     }, undef, 'all connections to Redis');
+
+    $t->wait_for(sub { !open_connections($t->port(8080)) }, undef,
+                 'the last client to be gone');
 
     return map {
         $_->[0] => { memory => memory($_->[1]),

@@ -14,7 +14,6 @@ use warnings;
 use FindBin ();
 use JSON::PP ();
 use List::Util qw(first max);
-use Time::HiRes qw(time);
 
 use Lockbox::Jose qw(decode key);
 use Test::Lockbox;

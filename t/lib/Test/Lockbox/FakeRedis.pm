@@ -31,7 +31,7 @@ use Storable qw(freeze thaw);
 use Test::Lockbox::Process qw(poll);
 use Test::Lockbox::Redis;
 
-our @EXPORT_OK = qw(halted);
+our @EXPORT_OK = qw(halted taken);
 
 # TIOCOUTQ of Linux: how much of what was sent has not been read yet.
 my $OUTQ = 0x5411;
@@ -164,6 +164,17 @@ sub state_of {
     my ($state) = <$fh> =~ /\) (\S) /;
 
     return $state;
+}
+
+# Whether the peer of a Unix socket has read all that was sent to it.
+sub taken {
+    my ($socket) = @_;
+
+    my $left = pack 'i', 0;
+
+    ioctl $socket, $OUTQ, $left or die "ioctl: $!\n";
+
+    return unpack('i', $left) == 0;
 }
 
 # One order to the daemon, and what it answers.
@@ -434,11 +445,9 @@ sub play_reply {
 sub play_taken {
     my ($self, $connection) = @_;
 
-    my $left = pack 'i', 0;
+    $connection->{untaken} = !taken($connection->{socket});
 
-    ioctl $connection->{socket}, $OUTQ, $left or die "ioctl: $!\n";
-
-    return !($connection->{untaken} = unpack 'i', $left);
+    return !$connection->{untaken};
 }
 
 sub play_wait {

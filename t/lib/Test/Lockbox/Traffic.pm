@@ -109,7 +109,7 @@ sub ask {
     $self->{count}{$kind}{ $response ? $response->status : 'lost' }++;
 
     undef $self->{connection}
-        if !$response || $response->header('connection') eq 'close';
+        if !$response || ($response->header('connection') // '') eq 'close';
 
     return $response;
 }
@@ -187,7 +187,7 @@ sub use_wrongly {
             [ 'GET', '/tenants/globex/mail/inbox', token => $token ],
             [ 'GET', '/tenants/acme/files/a', token => $token ],
             [ 'DELETE', $MAIL, token => $token ],
-            [ 'GET', $MAIL, token => $token =~ s/(.)$/$1 eq 'A' ? 'Q' : 'A'/er ],
+            [ 'GET', $MAIL, token => forged($token) ],
         ) : (),
     );
 
@@ -196,6 +196,13 @@ sub use_wrongly {
 
     $self->violation("@$way: " . $response->status)
         if $response->status !~ /^(?:401|403|503)$/;
+}
+
+# With another signature.
+sub forged {
+    my ($token) = @_;
+
+    return $token =~ s/\.(.)([^.]*)$/'.' . ($1 eq 'A' ? 'B' : 'A') . $2/er;
 }
 
 
