@@ -404,10 +404,7 @@ ngx_lockbox_json_read_number(ngx_lockbox_json_reader_t *r)
         whole = 0;
 
         (void) ngx_lockbox_json_skip(r, "+-");
-
-        if (!ngx_lockbox_json_digits(r)) {
-            return NULL;
-        }
+        (void) ngx_lockbox_json_digits(r);
     }
 
     text = (char *) r->free;
@@ -420,7 +417,10 @@ ngx_lockbox_json_read_number(ngx_lockbox_json_reader_t *r)
         return ngx_errno == ERANGE ? NULL : json_integer(integer);
     }
 
-    /* in a locale with a decimal comma this refuses; json_real(), infinity */
+    /*
+     * strtod() leaves an exponent without digits, and in some locales all
+     * behind the dot; json_real() refuses infinity
+     */
 
     real = strtod(text, &end);
 
@@ -511,10 +511,6 @@ json_t *
 ngx_lockbox_json_own(ngx_pool_t *pool, json_t *value)
 {
     ngx_pool_cleanup_t  *cln;
-
-    if (value == NULL) {
-        return NULL;
-    }
 
     cln = ngx_pool_cleanup_add(pool, 0);
     if (cln == NULL) {

@@ -61,7 +61,8 @@ $t->write_file('page.html', join "\n", map {
     qq(<!--#include virtual="/tenants/acme/mail/$_" -->)
 } 1 .. 3);
 
-begin($t, server => <<'EOF_SERVER',
+my %conf = (
+    server => <<'EOF_SERVER',
 listen 127.0.0.1:%%PORT_8443%% http2;
 keepalive_requests 100000;
 proxy_set_header X-Lockbox-Subject $lockbox_subject;
@@ -76,8 +77,11 @@ location = /page.html {
 }
 EOF_SERVER
     directives => {
-        lockbox_redis => 'unix:%%TESTDIR%%/fake.sock timeout=30s',
-    });
+        lockbox_redis => 'unix:%%TESTDIR%%/fake.sock timeout=60s',
+    },
+);
+
+begin($t, %conf);
 
 my $access = [ { service => 'mail', methods => [ 'GET', 'POST' ],
                  paths => ['/tenants/acme/mail/'] } ];
@@ -113,6 +117,8 @@ refused_bodies();
 nothing_left('all of it');
 
 is(($t->workers)[0], $worker, 'all by the same worker');
+
+cut_short();
 
 done_testing;
 
@@ -620,4 +626,42 @@ sub refused_bodies {
         $client->close;
         records();
     }
+}
+
+
+# A worker that may wait no longer leaves itself, and them.  Over HTTP/2 nothing
+# but a look-up ends so early; the rest has the limit for replies.
+sub cut_short {
+    $t->write_conf($t->conf(%conf, main => 'worker_shutdown_timeout 100ms;'));
+    $t->reload;
+
+    my ($old) = $t->workers;
+    my $show = uri(file());
+    my $before = $t->upstream_connections;
+    my $h2 = Test::Lockbox::Http2->new($t->port(8443));
+
+    records();
+    $fake->forget;
+    $fake->rules({ match => qr/^GETEX |$SHOW/,
+                   play => [ [ 'wait', 'cut short' ], [ 'reply' ] ] });
+
+    my @clients = (
+        $t->http_start('GET', $MAIL, token => $grant),
+        $t->http_start('GET', '/page.html', token => $grant),
+        $t->http_start('GET', $show, token => token_of('manager')),
+    );
+
+    $h2->request('GET', $MAIL, token => $grant);
+    $fake->await(qr/^HGET /, 5);
+    $fake->await($SHOW);
+    $t->reload;
+    $t->wait_for(sub { !kill 0, $old }, undef, 'the old worker to end');
+    is(join('', map { $_->read_all } @clients), '',
+       'a worker that waits no longer answers nobody');
+    is($t->upstream_connections, $before, '... and lets nobody in');
+    is_deeply(statuses('event.reason', records()), { not_decided => 6 },
+              '... on record');
+
+    $fake->release('cut short');
+    is(outcome(knock($grant)), '200 ok', '... and another one goes on');
 }

@@ -14,6 +14,7 @@ use Test::Lockbox::Admin;
 
 my $SIGNING = Test::Lockbox::Conf::signing_key();
 my $VENDOR = 'https://login.vendor.example';
+my $CUSTOMERS = 'https://login.customers.example';
 my $BOX = '/tenants/acme/mail';
 
 my @WIDE = (
@@ -46,6 +47,7 @@ my $t = Test::Lockbox->new;
 
 begin($t, locations => $LOCATIONS);
 
+what_is_shown();
 the_token();
 the_window();
 bare_tokens();
@@ -79,6 +81,42 @@ sub probed {
     return { map { $_ => outcome(knock($grant, split)) } @probes };
 }
 
+
+# All of it, and nothing that only the module needs.
+sub what_is_shown {
+    my $id = file(ticket => 'SR-4711', access => \@WIDE);
+
+    approve('manager', $id, comment => 'Go.');
+    my $shown = approve('customer', $id);
+    my %times = map { $_ => delete $shown->{$_} }
+                    qw(created_at answer_by approved_at expires_at);
+    my @decided = map { delete $_->{at} } @{ $shown->{decisions} };
+
+    is_deeply($shown, {
+        id => $id, tenant => 'acme', state => 'approved', version => 3,
+        engineer => { iss => $VENDOR, sub => 'erin' },
+        justification => 'The inbox of acme does not open.',
+        reason => 'customer_initiated_support', ticket => 'SR-4711',
+        duration => 3600, access => \@WIDE, ended_at => undef,
+        decisions => [
+            { stage => 'manager', decision => 'approve', comment => 'Go.',
+              by => { iss => $VENDOR, sub => 'mona' } },
+            { stage => 'customer', decision => 'approve',
+              by => { iss => $CUSTOMERS, sub => 'carl' } },
+        ],
+        actions => ['revoke'],
+    }, 'a request as its customer sees it');
+
+    my ($created, $decided) = (msec($times{created_at}), msec($decided[1]));
+
+    is(msec($times{approved_at}), $decided, '... approved when he did');
+    is(msec($times{answer_by}) > $decided + 11.9 * 3_600_000 ? 1 : 0, 1,
+       '... which had time');
+    is($created <= msec($decided[0]) && msec($decided[0]) <= $decided ? 1 : 0,
+       1, '... in order');
+    is_deeply(act('engineer', 'show', file())->json->{ticket}, undef,
+              'what was not given is not there');
+}
 
 sub the_token {
     my $id = approved(access => \@WIDE);

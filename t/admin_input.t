@@ -29,6 +29,14 @@ tickets();
 done_testing();
 
 
+# The beginning of a value, for the name of a test.
+sub shown {
+    my ($value) = @_;
+
+    return defined $value ? substr($value, 0, 30) =~ s/[^ -~]/?/gr : 'missing';
+}
+
+
 # One reading of a text, or none.
 sub texts_that_are_no_json {
     my $good = filing_text();
@@ -52,11 +60,14 @@ sub texts_that_are_no_json {
         'a BOM' => "\xef\xbb\xbf$good",
         'UTF-16' => join("\0", split //, $good) . "\0",
         'no UTF-8' => filing_text(justification => "\"no UTF-8: \xff\xfe\""),
-        'overlong UTF-8' => filing_text(justification => "\"over: \xc0\xaf..\""),
+        'overlong UTF-8' => filing_text(
+            justification => "\"overlong: \xc0\xaf..\""),
         'half a surrogate pair' => filing_text(
             justification => '"half: \ud83d ....."'),
-        'an escaped NUL' => filing_text(justification => '"NUL: \u0000 ......"'),
-        'a raw control' => filing_text(justification => "\"control: \t .....\""),
+        'an escaped NUL' => filing_text(
+            justification => '"NUL: \u0000 ......"'),
+        'a raw control' => filing_text(
+            justification => "\"control: \t .....\""),
         'a comment' => "/* x */ $good",
         'a comma too many' => filing_text(access => '[' . item() . ',]'),
         'single quotes' => $good =~ tr/"/'/r,
@@ -86,7 +97,8 @@ sub texts_that_are_no_json {
         post_filing(filing_text() =~ s/"reason"/"re\\u0061son"/r);
     });
     accepted('surrogate pairs in JSON', sub {
-        post_filing(filing_text(justification => '"whole: \ud83d\ude00 ....."'));
+        post_filing(filing_text(
+            justification => '"whole: \ud83d\ude00 ....."'));
     });
     redis('FLUSHALL');
 }
@@ -123,7 +135,7 @@ sub filings {
 
     for (@wrong) {
         my ($name, $value, $member) = @$_;
-        my $text = defined $value ? substr $value, 0, 30 : 'missing';
+        my $text = shown($value);
 
         $member //= '/' . $name =~ s/\\u0069/i/r;
         refused("$name $text", "400 invalid_member $member",
@@ -132,12 +144,20 @@ sub filings {
 
     for (@right) {
         my ($name, $value) = @$_;
-        my $text = defined $value ? substr $value, 0, 30 : 'missing';
+        my $text = shown($value);
 
         accepted("$name $text", sub {
             post_filing(filing_text($name => $value));
         });
     }
+
+    # kept as it came, and handed out as nothing but JSON
+    my $script = '<script>alert(1)</script> "><img onerror=x>';
+    my $response = ask('engineer', 'POST', $REQUESTS,
+                       json => filing(justification => $script));
+
+    is($response->json->{justification}, $script, 'a script (W28)');
+    is($response->header('content-type'), $JSON_TYPE, '... is a text');
 
     redis('FLUSHALL');
 }
@@ -183,7 +203,7 @@ sub access_items {
 
     for (@wrong) {
         my ($name, $value, $at) = @$_;
-        my $text = defined $value ? substr $value, 0, 30 : 'missing';
+        my $text = shown($value);
         my $access = '[' . item() . ',' . item($name => $value) . ']';
 
         refused("$name $text of an item", '400 invalid_member /access/1/'
@@ -200,7 +220,7 @@ sub access_items {
 
     for (@right) {
         my ($name, $value) = @$_;
-        my $text = defined $value ? substr $value, 0, 30 : 'missing';
+        my $text = shown($value);
         my $access = '[' . item($name => $value) . ']';
 
         accepted("$name $text of an item", sub {
@@ -233,9 +253,8 @@ sub decisions {
         my $text = object($action eq 'grant' ? []
                           : [ version => $request{$action} eq $id ? 1 : 3 ],
                           $name => $value);
-        my $shown = defined $value ? substr $value, 0, 30 : 'missing';
 
-        refused("$action: $name $shown",
+        refused("$action: $name " . shown($value),
                 '400 invalid_member ' . ($member // "/$name"),
                 $step->($action, $text));
     };
@@ -307,10 +326,9 @@ sub decisions {
 
 
 sub tickets {
-    $t->write_conf($t->conf(directives => {
+    change_conf(directives => {
         lockbox_ticket_pattern => '"^SR-[0-9]{4,6}$"',
-    }));
-    $t->reload;
+    });
 
     for my $ticket (undef, @NO_TEXTS, '"SR-47"', '"sr-4711"', '"XSR-4711"',
                     '"SR-4711 "', '"SR-4711\n"', '"x\nSR-4711"')

@@ -52,8 +52,8 @@ my %STATUS = (
 # The attacks that the table answers.
 my %CASES = (
     approve => 'W01 W02 W04 W11 W14', deny => 'W01 W02 W11 W14',
-    cancel => 'W11', complete => 'W11', revoke => 'W11 W14',
-    grant => 'W05 W06 W11', show => 'W11 W14',
+    cancel => 'W11 W16', complete => 'W11 W16', revoke => 'W11 W14',
+    grant => 'W05 W06 W11 W16', show => 'W11 W14',
 );
 
 my @STEPS = qw(approve deny cancel complete revoke grant);

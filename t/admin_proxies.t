@@ -32,8 +32,7 @@ done_testing();
 sub two_proxies {
     my $second = Test::Lockbox->new;
     my $key = $second->write_file('own.pem', $FOREIGN->{pem});
-    my $redis = 'unix:' . $t->testdir . '/redis.sock';
-    my %own = (lockbox_redis => $redis, lockbox_signing_key => $key);
+    my %own = (lockbox_redis => redis_at($t), lockbox_signing_key => $key);
 
     $second->upstream;
     $second->write_conf($second->conf(directives => \%own));
@@ -86,8 +85,7 @@ sub accept_key {
 
     my $file = $proxy->write_file('accepted.pem', $key->{public_pem});
 
-    $proxy->write_conf($proxy->conf(directives => {
-        %$own, lockbox_accept_key => $file,
-    }));
-    $proxy->reload;
+    at($proxy, sub {
+        change_conf(directives => { %$own, lockbox_accept_key => $file });
+    });
 }

@@ -8,7 +8,7 @@
 use strict;
 use warnings;
 
-use Lockbox::Jose qw(key thumbprint);
+use Lockbox::Jose qw(decode key thumbprint);
 use Test::Lockbox;
 use Test::Lockbox::Admin;
 use Test::Lockbox::Seals;
@@ -42,6 +42,8 @@ my $narrow = approved(access => \@PART);
 my $globex = approved_by_globex();
 my $denied = file();
 took('manager', 'deny', $denied, version => 1);
+my $revoked = approved();
+took('customer', 'revoke', $revoked);
 my $narrowed = file();
 approve('manager', $narrowed);
 approve('customer', $narrowed, access => \@PART, duration => 60);
@@ -54,6 +56,7 @@ my $saved = save_all();
 
 written_by_hand();
 refused(@$_) for changed_fields(), moved_seals(), signed_anew();
+the_window();
 on_the_way();
 renamed();
 tokens_in_each_others_place();
@@ -80,9 +83,9 @@ sub set {
 
 
 # Somebody collects the request after it was spoilt; and the engineer collects
-# it as it was.
+# it as it was, unless that says something else.
 sub refused {
-    my ($name, $spoil, $who, $request) = @_;
+    my ($name, $spoil, $who, $request, $else) = @_;
 
     $request //= $id;
 
@@ -92,7 +95,7 @@ sub refused {
                                         $request) });
 
     load_all($saved);
-    is(outcome(act('engineer', 'grant', $request)), '200 ok',
+    is(outcome(act('engineer', 'grant', $request)), $else // '200 ok',
        '... but for that');
 }
 
@@ -117,7 +120,7 @@ sub refuses {
 sub written_by_hand {
     my %approvals = (
         $waiting => [qw(manager customer)], $half => ['customer'],
-        $denied => undef,
+        $denied => undef, $revoked => undef,
     );
 
     for my $request (sort keys %approvals) {
@@ -263,6 +266,13 @@ sub signed_anew {
                               @{$_[2]}{qw(stage by_iss sub)}
                                   = ('manager', $VENDOR, 'mona') });
         } ],
+        [ 'one more manager behind the customer', sub {
+            set($revoked, state => 'approved', expires_at => now() + 60_000);
+            reseal($revoked, sub {
+                @{ $_[3] }{qw(decision stage by_iss sub)}
+                    = ('approve', 'manager', $VENDOR, 'max');
+            });
+        }, 'engineer', $revoked, '409 conflict' ],
         [ 'a filing of a later version', sub {
             reseal($id, sub { $_->{version}++ for @_ });
         } ],
@@ -296,11 +306,43 @@ sub signed_anew {
 }
 
 
+# The window is that of the seals, whatever Redis says of it.
+sub the_window {
+    my $seal = decode($seals{$id}[2])->{payload};
+    my $earlier = sub {
+        my ($seconds) = @_;
+
+        load_all($saved);
+        reseal($id, sub {
+            for my $claims (@_) {
+                $claims->{at} -= $seconds * 1000;
+                $claims->{$_} -= $seconds for qw(iat exp);
+            }
+        });
+        set($id, expires_at => now() + 86_400_000);
+        return act('engineer', 'grant', $id);
+    };
+    my $claims = decode($earlier->(1000)->json->{access_token})->{payload};
+    my $begins = int($seal->{at} / 1000) - 1000;
+
+    is_deeply([ @$claims{qw(iat nbf exp)} ],
+              [ $begins, $begins, $begins + 3600 ],
+              'a window that Redis prolongs, as it was sealed (W06)');
+
+    my $over = $earlier->(3600);
+
+    is(outcome($over), '409 conflict', '... even if it is over (W06)');
+    is($over->json->{state}, 'expired', '... which is what is said');
+}
+
+
 # Nobody decides on what was not sealed either.
 sub on_the_way {
     my @half = seals_of_saved($half);
     my %spoilt = (
-        'access widened (W09)' => sub { set($_[0], access => access_text(@WIDE)) },
+        'access widened (W09)' => sub {
+            set($_[0], access => access_text(@WIDE));
+        },
         'duration widened' => sub { set($_[0], duration => 7200) },
         'another engineer' => sub { set($_[0], engineer_sub => 'emil') },
         'another issuer' => sub { set($_[0], engineer_iss => $CUSTOMERS) },
@@ -310,7 +352,8 @@ sub on_the_way {
         'the filing gone' => sub { put_seals($_[0], $half[1]) },
     );
     my @steps = (
-        [ manager => 'approve', $waiting, 1 ], [ manager => 'deny', $waiting, 1 ],
+        [ manager => 'approve', $waiting, 1 ],
+        [ manager => 'deny', $waiting, 1 ],
         [ customer => 'approve', $half, 2 ], [ customer => 'deny', $half, 2 ],
     );
 

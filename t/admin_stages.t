@@ -19,22 +19,14 @@ begin($t);
 tenants_without_a_customer();
 tenants_that_nobody_speaks_for();
 several_approvals();
+several_managers_alone();
 many_at_once();
 
 done_testing();
 
 
-sub reconfigure {
-    my (%parts) = @_;
-
-    $t->write_conf($t->conf(%parts));
-    $t->reload;
-    redis('FLUSHALL');
-}
-
-
 sub tenants_without_a_customer {
-    reconfigure(directives => { lockbox_manager_only => 'solo acme' });
+    change_conf(directives => { lockbox_manager_only => 'solo acme' });
 
     my $id = file();
 
@@ -55,8 +47,7 @@ sub tenants_without_a_customer {
     # what was approved so is worth nothing where the customer is needed
     my $left = file();
     approve('manager', $left);
-    $t->write_conf($t->conf);
-    $t->reload;
+    change_conf();
 
     is(outcome(act('engineer', 'grant', $left)), '503 internal_error',
        'nor once the customer has a say again');
@@ -81,7 +72,7 @@ lockbox_issuer $CUSTOMERS {
 }
 EOF_ISSUERS
 
-    reconfigure(issuers => $issuers,
+    change_conf(issuers => $issuers,
                 directives => { lockbox_manager_only => 'solo' });
 
     my %statuses = (acme => 201, globex => 404, Acme => 404, solo => 201);
@@ -103,7 +94,7 @@ EOF_ISSUERS
 }
 
 sub several_approvals {
-    reconfigure(directives => {
+    change_conf(directives => {
         lockbox_approvals => 'manager=2 customer=2',
     });
 
@@ -146,8 +137,34 @@ sub several_approvals {
        'one denial is enough');
 }
 
+# Nobody makes up in Redis for a manager that is missing.
+sub several_managers_alone {
+    change_conf(directives => { lockbox_approvals => 'manager=2 customer=1',
+                                lockbox_manager_only => 'acme' });
+    redis('FLUSHALL');
+
+    my $id = file();
+
+    is(approve('manager', $id)->{state}, 'awaiting_manager',
+       'one of two managers who decide alone');
+
+    my $saved = save_all();
+
+    redis('HSET', request_key($id), state => 'approved',
+          expires_at => now() + 3_600_000);
+    is(outcome(act('engineer', 'grant', $id)), '503 internal_error',
+       '... is not enough, whatever Redis says');
+
+    load_all($saved);
+    is(approve('second-manager', $id)->{state}, 'approved', '... but both are');
+    is(outcome(knock(collect($id))), '200 ok', '... and it is good');
+}
+
 # One approval that is sent many times is one (W07).
 sub many_at_once {
+    change_conf(directives => { lockbox_approvals => 'manager=2' });
+    redis('FLUSHALL');
+
     my $id = file();
     my @connections = map { $t->http_connect } 1 .. 30;
     my %outcomes;

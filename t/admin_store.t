@@ -50,8 +50,9 @@ done_testing();
 sub redis_directive {
     my (@parameters) = @_;
 
-    return join ' ', '%%REDIS%% user=lockbox',
-                     'password_file=%%TESTDIR%%/password', @parameters;
+    return join ' ', '%%REDIS%% user=lockbox connect_timeout=2s',
+                     'password_file=%%TESTDIR%%/password',
+                     @parameters ? @parameters : 'timeout=2s';
 }
 
 # The test is the default user, who needs no password.

@@ -28,7 +28,7 @@ begin($t, workers => 2);
 
 $second->upstream;
 $second->write_conf($second->conf(workers => 2, directives => {
-    lockbox_redis => 'unix:' . $t->testdir . '/redis.sock',
+    lockbox_redis => redis_at($t),
 }));
 $second->run;
 
@@ -111,12 +111,13 @@ sub before_the_sweep {
 
 # Nobody looks; a second batch shows that the first is not swept again.
 sub swept {
-    my %batches;
+    my (%batches, $grant);
 
     for my $batch (1, 2) {
         for my $name (sort keys %ENDS) {
             my $id = $ENDS{$name}[2]->();
 
+            $grant = collect($id) if $name eq 'run out';
             make_due($id);
             $batches{$batch}{$name} = $id;
         }
@@ -140,13 +141,15 @@ sub swept {
            '... with its time');
         is(deadline_of($id), undef, '... and is no more to come');
 
+        my $stream = redis('XRANGE', 'lockbox:{acme}:events', '-', '+');
         my @events = grep { $_->{id} eq $id && $_->{event} eq $state }
-                     map { { @{ $_->[1] } } }
-                         @{ redis('XRANGE', 'lockbox:{acme}:events', '-', '+') };
+                     map { { @{ $_->[1] } } } @$stream;
         is(scalar @events, 1, '... and announced once');
 
         on_record($name, $id, $state);
     }
+
+    is(outcome(knock($grant)), '401 expired', 'the gate says so, too');
 }
 
 # One sweep did it; others that came late may have found nothing to do.

@@ -46,6 +46,7 @@ EOF_SERVER
     gated('limited', "limit_req zone=few;\nlimit_req_status 429;"),
     gated('any', "satisfy any;\nallow all;\nauth_basic x;\n"
                  . 'auth_basic_user_file %%TESTDIR%%/users;'),
+    gated('small', 'client_max_body_size 10;'),
     gated('excepted', 'limit_except PUT { allow all; }'),
     gated('denied', "deny all;\nerror_page 403 /none;"),
     gated('named', "error_page 401 = \@fine;\nerror_page 403 \@fine;"),
@@ -107,6 +108,16 @@ for my $case ([ 'with a grant', grant('limited') ], [ 'without', undef ],
 }
 
 is(scalar $t->upstream_requests, 1, 'the tenant API saw the first one');
+
+is($t->http('POST', '/tenants/acme/small/a', body => 'x' x 11)->status, 413,
+   'what nginx refuses itself, knowing the location');
+is_deeply([ map { join ' ', @$_{qw(event.type event.action event.reason
+                                   http.response.status_code url.path)} }
+            records() ],
+          [ 'end access not_decided 413 /tenants/acme/small/a' ],
+          'is on record');
+$t->http('POST', '/tenants/acme/small/a', body => 'x' x 10);
+recorded([ 'no_token' ], 'a byte less is decided');
 
 get('/tenants/acme/mail/a', grant('mail'), [ 'X-Real-IP', '192.0.2.7' ]);
 is_deeply([ map { $_->{'source.ip'} } records() ], [ ('192.0.2.7') x 2 ],

@@ -20,7 +20,7 @@ listen 127.0.0.1:%%PORT_8443%% http2;
 proxy_set_header X-Lockbox-Subject $lockbox_subject;
 EOF_SERVER
     directives => {
-        lockbox_redis => 'unix:%%TESTDIR%%/fake.sock timeout=10s',
+        lockbox_redis => 'unix:%%TESTDIR%%/fake.sock timeout=60s',
     });
 
 my $access = [ { service => 'mail', methods => [ 'GET', 'POST' ],
@@ -249,7 +249,8 @@ sub bodies {
 
     $h2->data($open, $_, 0) for split //, 'bit by bit';
     $h2->data($open, '');
-    is($h2->response($open)->json->{body}, 'bit by bit', '... however it comes');
+    is($h2->response($open)->json->{body}, 'bit by bit',
+       '... however it comes');
 
     my $short = $h2->request('POST', $MAIL, token => $grant, open => 1,
                              headers => { 'content-length' => 100 });
@@ -263,6 +264,7 @@ sub bodies {
 
 # With a grant that covers the target, and on a connection of its own.
 sub odd_requests {
+    my $reset = qr/^(?:0|400)$/;
     my @odd = (
         # what is odd, what nginx or the gate says, the request
         [ 'a path without a slash', 400, 'GET', substr $MAIL, 1 ],
@@ -274,7 +276,7 @@ sub odd_requests {
         [ 'a fragment that goes elsewhere', 400, 'GET',
           '/tenants/acme/mail/#/../../../globex/mail/x' ],
         [ 'a blank in the path', 400, 'GET', "$MAIL a" ],
-        [ 'a line end in the path', 0, 'GET', "$MAIL\r\nx: y" ],
+        [ 'a line end in the path', $reset, 'GET', "$MAIL\r\nx: y" ],
         [ 'two paths', 400, 'GET', $MAIL, headers => { ':path' => $MAIL } ],
         [ 'no method', 400, undef, $MAIL ],
         [ 'a method in lower case', 400, 'get', $MAIL ],
@@ -284,15 +286,16 @@ sub odd_requests {
           pseudo => { ':scheme' => undef,
                       ':authority' => 'localhost:443' } ],
         [ 'TRACE', qr/^40[35]$/, 'TRACE', $MAIL ],
-        [ 'a field in upper case', 0, 'GET', $MAIL,
+        [ 'a field in upper case', $reset, 'GET', $MAIL,
           headers => { 'X-Upper' => 1 } ],
-        [ 'a second token in upper case', 0, 'GET', $MAIL,
+        [ 'a second token in upper case', $reset, 'GET', $MAIL,
           headers => { 'Authorization' => 'Bearer x' } ],
         [ 'a pseudo field that is none', 400, 'GET', $MAIL,
           headers => { ':protocol' => 'websocket' } ],
-        [ 'a line end in a field', 0, 'GET', $MAIL,
+        [ 'a line end in a field', $reset, 'GET', $MAIL,
           headers => { 'x-a' => "b\r\nAuthorization: Bearer x" } ],
-        [ 'an end in a field', 0, 'GET', $MAIL, headers => { 'x-a' => "\0" } ],
+        [ 'an end in a field', $reset, 'GET', $MAIL,
+          headers => { 'x-a' => "\0" } ],
         [ 'another host', 400, 'GET', $MAIL,
           headers => { host => 'other.example' } ],
         [ 'two hosts', 400, 'GET', $MAIL, pseudo => { ':authority' => undef },

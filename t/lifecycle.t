@@ -74,6 +74,8 @@ sub world {
             lockbox_redis => '%%REDIS%% ' . ($redis_options // 'timeout=15s'),
         }) : ()));
     $t->run(upgradable => 1);
+    $t->wait_for(sub { 2 == (my @both = $t->workers) }, undef,
+                 'both workers');
     $t->{module} = $module;
 
     return $t;
@@ -226,9 +228,16 @@ sub records_match {
 sub gone {
     my ($t, $name, @pids) = @_;
 
-    my $gone = poll(sub { !grep { -e "/proc/$_" } @pids });
+    ok(poll(sub { !still_there($t, @pids) }),
+       "$name: the old ones go when they are done");
+}
 
-    ok($gone, "$name: the old ones go when they are done");
+sub still_there {
+    my ($t, @pids) = @_;
+
+    my %there = map { $_ => 1 } $t->{nginx}->members;
+
+    return grep { $there{$_} } @pids;
 }
 
 
@@ -271,8 +280,10 @@ sub reopen {
 sub upgrade {
     my ($t, $name) = @_;
 
+    my @first = $t->{nginx}->members;
+
     $t->upgrade;
-    $t->wait_for(sub { !$t->has_file('nginx.pid.oldbin') }, undef,
+    $t->wait_for(sub { !still_there($t, @first) }, undef,
                  'the first master to go');
 
     my @old = $t->{nginx}->members;
@@ -404,7 +415,7 @@ sub reloads {
 
         serves_quietly($t);
         $t->reload;
-        $t->wait_for(sub { !grep { -e "/proc/$_" } @old }, undef,
+        $t->wait_for(sub { !still_there($t, @old) }, undef,
                      'the old workers to go');
 
         %first = vitals($t, $master) if $i == $FIRST_RELOADS;
@@ -439,22 +450,8 @@ sub serves_quietly {
     }, undef, 'an answer');
 }
 
-# Of the master and of a worker, once all have their connections to Redis.
-# Connections that the server side of a port has not closed yet.
-sub open_connections {
-    my ($port) = @_;
-
-    my $local = sprintf ':%04X', $port;
-
-    open my $fh, '<', '/proc/net/tcp' or die "/proc/net/tcp: $!\n";
-
-    # established, and closed by the other side alone
-    return scalar(my @open = grep {
-        my (undef, $address, undef, $state) = split;
-        $address =~ /\Q$local\E$/ && $state =~ /^(?:01|08)$/;
-    } <$fh>);
-}
-
+# Of the master and of a worker, once all have their connections to Redis and
+# no client is left.
 sub vitals {
     my ($t, $master) = @_;
 
@@ -474,4 +471,19 @@ sub vitals {
         $_->[0] => { memory => memory($_->[1]),
                      descriptors => descriptors($_->[1]) }
     } ([ master => $master ], [ worker => $workers[0] ]);
+}
+
+# Connections that the server side of a port has not closed yet.
+sub open_connections {
+    my ($port) = @_;
+
+    my $local = sprintf ':%04X', $port;
+
+    open my $fh, '<', '/proc/net/tcp' or die "/proc/net/tcp: $!\n";
+
+    # established, and closed by the other side alone
+    return scalar(my @open = grep {
+        my (undef, $address, undef, $state) = split;
+        $address =~ /\Q$local\E$/ && $state =~ /^(?:01|08)$/;
+    } <$fh>);
 }

@@ -22,8 +22,9 @@ my $LIVE = "\$4\r\nlive\r\n";
 my $APPROVED = "\$8\r\napproved\r\n";
 my $NIL = "\$-1\r\n";
 
-# The limit for a reply: never met, unless a fault is that none comes.
-my $PATIENT = 'timeout=10s connect_timeout=10s';
+# The limit for a reply: longer than this test would wait, unless a fault is
+# that no reply comes.
+my $PATIENT = 'timeout=60s connect_timeout=60s';
 my $HASTY = 'timeout=250ms connect_timeout=250ms';
 
 my $SHOW = qr/^EVALSHA \S+ 0 show /;

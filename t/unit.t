@@ -11,6 +11,7 @@ use File::Basename qw(basename dirname);
 use Test::More;
 
 my $root = abs_path(dirname(__FILE__) . '/..');
+my $programs = $ENV{LOCKBOX_UNIT} // "$root/build/unit";
 my @names = grep { $_ ne 'ngx_shim' }
             map { basename($_, '.c') } glob "$root/t/unit/*.c";
 
@@ -26,7 +27,7 @@ done_testing();
 sub run {
     my ($name) = @_;
 
-    my $program = "$root/build/unit/$name";
+    my $program = "$programs/$name";
 
     ok -x $program, 'is built' or return done_testing();
 

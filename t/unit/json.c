@@ -119,7 +119,11 @@ static const row_t  refused[] = {
     row("{\"a\":\"\\ud800\\n\"}", "high surrogate and another escape"),
     row("{\"a\":\"\\ud800xudc00\"}", "high surrogate and no escape"),
     row("{\"a\":\"\\ud800", "high surrogate at the end"),
+    row("{\"a\":\"\\ud800\\", "backslash at the end of a pair"),
     row("{\"a\":\"\\ud800\\u", "cut pair"),
+    row("{\"a\":\"\\udc00\\udc00\"}", "two low surrogates"),
+    row("{\"a\":\"\x01}", "no quote behind a control character"),
+    row("{\"a\":\"\\x}", "no quote behind an unknown escape"),
     row("{\"a\":\"\\u00g0\"}", "no hexadecimal digit"),
     row("{\"a\":\"\\u00`0\"}", "no hexadecimal digit"),
     row("{\"a\":\"\\u00/0\"}", "no hexadecimal digit"),
@@ -398,6 +402,13 @@ test_integers(ngx_pool_t *pool)
     is(n, 0, "its value");
     is(ngx_lockbox_json_integer(root, "none", &n), NGX_DECLINED, "absent");
 
+    /* an old error must not read as an overflow of this one */
+
+    errno = ERANGE;
+    root = parse(pool, "{\"i\":42}", 8);
+    is(ngx_lockbox_json_integer(root, "i", &n), NGX_OK, "an integer again");
+
+    root = parse(pool, doc, sizeof(doc) - 1);
     n = 7;
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -589,6 +600,11 @@ test_only(ngx_pool_t *pool)
     is(ngx_lockbox_json_only(pool, root, second, "", &fault), NGX_DECLINED,
        "a name with marks of its own");
     is_text(&fault.member, "/x~1y~0z", "its pointer is escaped");
+
+    root = parse(pool, "{\"~/\":2}", 8);
+    is(ngx_lockbox_json_only(pool, root, none, "", &fault), NGX_DECLINED,
+       "a name with nothing but such marks");
+    is_text(&fault.member, "/~0~1", "its pointer");
 }
 
 
@@ -604,6 +620,11 @@ test_fault(ngx_pool_t *pool)
 
     is(ngx_lockbox_json_fault(pool, NULL, "is wrong", "/%d", 1), NGX_DECLINED,
        "a fault nobody wants");
+
+    /* the locale "C" has no form for it, so that printf fails */
+
+    is(ngx_lockbox_json_fault(pool, &fault, "is wrong", "/%ls", L"\x20ac"),
+       NGX_ERROR, "a fault that cannot be written");
 }
 
 

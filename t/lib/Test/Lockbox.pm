@@ -33,6 +33,7 @@ my @Worlds;
 my $FAULT = qr{
     \[alert\] | \[emerg\] | http\ request\ count\ is\ zero | open\ socket
     | exited\ on\ signal | AddressSanitizer | LeakSanitizer | runtime\ error:
+    | ^==\d+==\ # valgrind
 }x;
 
 
@@ -332,7 +333,9 @@ sub run {
 
     my $started = sub {
         return 1 unless $nginx->running || $nginx->members;
-        return $self->masters($nginx) && $self->workers;
+        # until then nginx ignores USR2
+        return if $options{upgradable} && $nginx->running;
+        return $self->masters($nginx) && $self->has_workers;
     };
 
     $self->wait_for($started, undef, 'nginx to start');
@@ -375,16 +378,36 @@ sub signal {
 sub workers {
     my ($self) = @_;
 
-    return grep { title($_) eq 'nginx: worker process' }
+    return grep { $self->title($_) eq 'nginx: worker process' }
            $self->{nginx}->members;
 }
 
+# What nginx calls a process; under valgrind only the log tells.
 sub title {
-    my ($pid) = @_;
+    my ($self, $pid) = @_;
 
     open my $fh, '<', "/proc/$pid/cmdline" or return '';
+    my $title = (<$fh> // '') =~ s/[\0 ]+\z//r;
 
-    return (<$fh> // '') =~ s/[\0 ]+\z//r;
+    return $title unless $title =~ /valgrind/;
+
+    my $log = $self->read_file('error.log');
+
+    return $log =~ /\[notice\] $pid#\d+: (?:gracefully shutting down|exiting)/
+            ? 'nginx: worker process is shutting down'
+        : $log =~ /: start worker process $pid$/m
+            ? 'nginx: worker process' : 'nginx: master process';
+}
+
+# Whether as many workers as configured take new connections, not counting
+# those given.
+sub has_workers {
+    my ($self, @old) = @_;
+
+    my %old = map { $_ => 1 } @old;
+    my ($wanted) = $self->read_file('nginx.conf') =~ /worker_processes (\d+)/;
+
+    return (grep { !$old{$_} } $self->workers) == ($wanted // 1);
 }
 
 # Reloads.  When this returns new workers have taken over, and old ones, if
@@ -401,8 +424,7 @@ sub reload {
         my $log = substr $self->read_file('error.log'), $from;
         die "nginx refused to reload: $log\n" if $log =~ /\[emerg\]/;
 
-        my @workers = $self->workers;
-        return @workers && !grep { $old{$_} } @workers;
+        return $self->has_workers && !grep { $old{$_} } $self->workers;
     };
 
     $self->wait_for($done, undef, 'new workers');
@@ -413,16 +435,15 @@ sub reload {
 sub upgrade {
     my ($self) = @_;
 
-    my %old = map { $_ => 1 } $self->workers;
+    my @old = $self->workers;
 
     $self->signal('USR2');
     $self->wait_for(sub {
-        return $self->has_file('nginx.pid.oldbin')
-               && grep { !$old{$_} } $self->workers;
+        return $self->has_file('nginx.pid.oldbin') && $self->has_workers(@old);
     }, undef, 'a new master');
 
     $self->signal('QUIT', 'nginx.pid.oldbin');
-    $self->wait_for(sub { !grep { $old{$_} } $self->workers }, undef,
+    $self->wait_for(sub { $self->has_workers }, undef,
                     'the old workers to stop');
 }
 

@@ -11,10 +11,11 @@ use JSON::PP ();
 
 our @EXPORT = qw(
     %PEOPLE $REQUESTS $MAIL
-    begin use_world at token_of ask act outcome uri filing file approve took approved
-    collect knock word_of
-    redis reconnect request_key live_key stored deadline_of make_due contents save_all
-    load_all now
+    begin change_conf redis_at use_world at
+    token_of ask act outcome word_of uri filing file approve took approved
+    collect knock
+    redis reconnect request_key live_key stored deadline_of make_due contents
+    save_all load_all now
     settle records record_words
 );
 
@@ -58,15 +59,37 @@ my %Tokens;
 my %Read;
 
 
-# Starts Redis, the tenant API and nginx; the parts are those of conf().
+# Starts Redis, the tenant API and nginx; the parts are those of conf().  On a
+# busy machine Redis may take its time.
 sub begin {
     my ($t, %parts) = @_;
 
     use_world($t);
     $t->redis;
     $t->upstream;
-    $t->write_conf($t->conf(%parts));
+    write_parts(%parts);
     $t->run;
+}
+
+# Gives nginx another configuration.
+sub change_conf {
+    write_parts(@_);
+    $World->reload;
+}
+
+sub write_parts {
+    my (%parts) = @_;
+
+    $parts{directives}{lockbox_redis} //= redis_at($Store);
+    $World->write_conf($World->conf(%parts));
+}
+
+# The directive that leads to the Redis of that world.
+sub redis_at {
+    my ($t) = @_;
+
+    return 'unix:' . $t->testdir
+           . '/redis.sock timeout=10s connect_timeout=10s';
 }
 
 sub use_world {

@@ -50,8 +50,13 @@ lockbox_issuer $CUSTOMERS {
 }
 EOF_ISSUERS
 
+# Where nginx is slow, so is what it takes for the silence of Redis.
+my $PATIENCE = defined $ENV{LOCKBOX_TIMEOUT}
+    ? " connect_timeout=$ENV{LOCKBOX_TIMEOUT}s timeout=$ENV{LOCKBOX_TIMEOUT}s"
+    : '';
+
 my %DIRECTIVES = (
-    lockbox_redis          => '%%REDIS%%',
+    lockbox_redis          => "%%REDIS%%$PATIENCE",
     lockbox_signing_key    => '%%TESTDIR%%/signing.pem',
     lockbox_grant_issuer   => $LOCKBOX,
     lockbox_grant_audience => $AUDIENCE,

@@ -25,6 +25,7 @@ use Errno;
 use Exporter qw(import);
 use IO::Select;
 use IO::Socket::UNIX;
+use POSIX ();
 use Socket;
 use Storable qw(freeze thaw);
 

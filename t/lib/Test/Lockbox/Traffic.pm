@@ -88,7 +88,7 @@ sub violation {
 }
 
 # Asks, and counts the answer as one of that kind.  Returns nothing when the
-# connection was lost.
+# connection was lost before the whole of it had come.
 sub ask {
     my ($self, $kind, $method, $uri, %options) = @_;
 
@@ -100,6 +100,8 @@ sub ask {
     };
     my $error = $@;
     my $took = time - $from;
+
+    undef $response if $response && !$response->complete;
 
     return if $self->{stop} && !$response;
 

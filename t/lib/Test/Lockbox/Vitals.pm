@@ -10,15 +10,25 @@ use Exporter qw(import);
 our @EXPORT_OK = qw(memory descriptors targets);
 
 
-# Its memory in kB, without what is mapped from files.
+# Its memory in kB, without what is mapped from files; 0 for one that a
+# sanitizer or valgrind watches, which keep what is freed.
 sub memory {
     my ($pid) = @_;
 
-    open my $fh, '<', "/proc/$pid/status" or die "/proc/$pid/status: $!\n";
-    my ($kb) = join('', <$fh>) =~ /^RssAnon:\s+(\d+) kB$/m
+    return 0 if content("/proc/$pid/maps") =~ /libasan|valgrind/;
+
+    my ($kb) = content("/proc/$pid/status") =~ /^RssAnon:\s+(\d+) kB$/m
         or die "no RssAnon of $pid\n";
 
     return $kb;
+}
+
+sub content {
+    my ($file) = @_;
+
+    open my $fh, '<', $file or die "$file: $!\n";
+
+    return join '', <$fh>;
 }
 
 # The number of its descriptors.
