@@ -2,6 +2,7 @@
 
 NGINX_SRC = /usr/share/nginx/src
 JOBS      = 4
+TESTS     = -r t/
 
 SOAK_SECONDS = 600
 
@@ -15,8 +16,12 @@ run_packages   = $(build_packages) redis-server openssl perl curl
 test_packages  = $(run_packages)
 lint_packages  = $(build_packages) clang clang-tidy cppcheck
 
-module = build/ngx_http_lockbox_module.so
-objs   = $(CURDIR)/build/nginx
+valgrind_packages = $(test_packages) valgrind
+
+# Instruments have builds of their own, in other directories by other flags.
+build  = build
+module = $(build)/ngx_http_lockbox_module.so
+objs   = $(CURDIR)/$(build)/nginx
 
 sources = $(wildcard ngx_lockbox_module/*.c admin/*.c)
 headers = $(wildcard ngx_lockbox_module/*.h admin/*.h)
@@ -28,6 +33,7 @@ warnings  = -Wall -Wextra -Werror -Wno-unused-parameter
 hardening = -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2
 cc_opt    = -O2 -g $(warnings) $(hardening)
 ld_opt    = -Wl,-z,relro -Wl,-z,now
+linkage   = --add-dynamic-module
 
 # For what is compiled besides nginx's own makefile.
 includes = $(addprefix -isystem $(NGINX_SRC)/src/,core event event/modules \
@@ -48,9 +54,9 @@ stop:  ## stop the demonstration
 	conf/demo/stop
 
 .PHONY: test
-test: deps-test  ## install, build, and run all tests (JOBS=4 at a time)
+test: deps-test  ## install, build, and run all tests, or TESTS='t/gate.t ...'
 	@$(MAKE) --no-print-directory -j $(JOBS) all unit
-	prove -j $(JOBS) -I t/lib -r t/
+	prove -j $(JOBS) -I t/lib $(TESTS)
 
 .PHONY: soak
 soak: deps-test  ## kill Redis and workers under load (SOAK_SECONDS=600)
@@ -64,7 +70,32 @@ unit:  ## build the unit tests, with sanitizers
 lint: deps-lint  ## install the checkers and run them over the sources
 	@$(MAKE) --no-print-directory -j $(JOBS) lint-all
 
-.PHONY: deps-build deps-run deps-test deps-lint
+.PHONY: test-asan
+test-asan: deps-test  ## the same, with an nginx that watches its memory
+	@$(MAKE) --no-print-directory -j $(JOBS) unit asan-nginx
+	LOCKBOX_NGINX=$(CURDIR)/t/instruments/asan LOCKBOX_STATIC=1 \
+	    LOCKBOX_TIMEOUT=60 prove -j $(JOBS) -I t/lib $(TESTS)
+
+.PHONY: test-asan-short
+test-asan-short:  ## a part of that, in a few minutes
+	@$(MAKE) --no-print-directory test-asan TESTS='$(asan_tests)'
+
+.PHONY: test-valgrind
+test-valgrind: deps-valgrind  ## some of the tests, in valgrind
+	@$(MAKE) --no-print-directory -j $(JOBS) valgrind-nginx
+	LOCKBOX_NGINX=$(CURDIR)/t/instruments/valgrind LOCKBOX_STATIC=1 \
+	    LOCKBOX_TIMEOUT=180 prove -j $(JOBS) -I t/lib $(valgrind_tests)
+
+.PHONY: coverage
+coverage: deps-test  ## run the tests and tell which lines none of them runs
+	@$(MAKE) --no-print-directory -j $(JOBS) coverage-build
+	@find build/coverage -name '*.gcda' -delete
+	LOCKBOX_MODULE=$(CURDIR)/build/coverage/$(notdir $(module)) \
+	    LOCKBOX_UNIT=$(CURDIR)/build/coverage/unit \
+	    prove -j $(JOBS) -I t/lib $(TESTS); \
+	    status=$$?; t/instruments/coverage build/coverage; exit $$status
+
+.PHONY: deps-build deps-run deps-test deps-lint deps-valgrind
 deps-build:  ## install the Debian packages that the build needs
 	@.ci/install $(build_packages)
 deps-run:    ## install the Debian packages that the demonstration needs
@@ -73,6 +104,8 @@ deps-test:   ## install the Debian packages that the tests need
 	@.ci/install $(test_packages)
 deps-lint:   ## install the Debian packages that the checkers need
 	@.ci/install $(lint_packages)
+deps-valgrind:  ## install the Debian packages that test-valgrind needs
+	@.ci/install $(valgrind_packages)
 
 .PHONY: clean
 clean:  ## remove all that was made
@@ -81,14 +114,14 @@ clean:  ## remove all that was made
 .PHONY: help
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile \
-	    | while read -r name text; do printf '%-11s %s\n' $$name "$$text"; done
+	    | while read -r name text; do printf '%-15s %s\n' $$name "$$text"; done
 
 
 # The module
 
 # Changes only when a list, a flag or the nginx to build for does.
 .PHONY: force
-build/inputs: force
+$(build)/inputs: force
 	@mkdir -p $(@D)
 	@test -x $(NGINX_SRC)/configure || { \
 	    echo 'there is no $(NGINX_SRC): run "make deps-build"' >&2; exit 1; }
@@ -96,13 +129,13 @@ build/inputs: force
 	   echo $(cc_opt) $(ld_opt) $(sources) $(headers); } > $@.new
 	@cmp -s $@.new $@ || cp $@.new $@
 
-$(objs)/Makefile: config config.make build/inputs
+$(objs)/Makefile: config config.make $(build)/inputs
 	@echo "configuring nginx"
 	@cd $(NGINX_SRC) && . ./conf_flags && ./configure \
 	    "$${NGX_CONF_FLAGS[@]}" --with-compat --builddir=$(objs) \
 	    --with-cc-opt='$(cc_opt)' --with-ld-opt='$(ld_opt)' \
-	    --add-dynamic-module=$(CURDIR) > $(CURDIR)/build/configure.log \
-	    || { tail -n 20 $(CURDIR)/build/configure.log >&2; exit 1; }
+	    $(linkage)=$(CURDIR) > $(CURDIR)/$(build)/configure.log \
+	    || { tail -n 20 $(CURDIR)/$(build)/configure.log >&2; exit 1; }
 
 $(assets): admin/workflow.lua config.make | $(objs)/Makefile
 	@$(MAKE) -s -C $(NGINX_SRC) -f $(objs)/Makefile $@
@@ -114,6 +147,18 @@ $(module): $(objs)/Makefile $(assets) $(sources) $(headers)
 	@install $(objs)/$(@F) $@
 
 
+# nginx with the module linked in, for which NGINX_SRC is all of its source
+
+.PHONY: static
+static: $(objs)/nginx
+
+$(objs)/nginx: $(objs)/Makefile $(assets) $(sources) $(headers)
+	@echo "compiling nginx with the module for $(build)"
+	@$(MAKE) -s -C $(NGINX_SRC) -f $< CC='$(CC) $(module_opt)' \
+	    $(sources:%.c=$(objs)/addon/%.o)
+	@$(MAKE) -s -C $(NGINX_SRC) -f $< binary
+
+
 # The unit tests: t/unit/NAME.c says in a comment, "links: a.c b.c", which
 # sources it tests.
 
@@ -122,22 +167,65 @@ unit_flags = -O1 -g $(warnings) -fno-omit-frame-pointer \
              -fsanitize=address,undefined -fno-sanitize-recover=undefined
 unit_libs  = -ljwt -lhiredis -ljansson -lcrypto
 
-unit: $(unit_names:%=build/unit/%)
+unit: $(unit_names:%=$(build)/unit/%)
 
-build/unit/obj/%.o: %.c $(headers) $(wildcard t/unit/*.h) $(objs)/Makefile
+$(build)/unit/obj/%.o: %.c $(headers) $(wildcard t/unit/*.h) $(objs)/Makefile
 	@mkdir -p $(@D)
 	@echo "compiling $< with sanitizers"
 	@$(CC) $(unit_flags) $(includes) -c -o $@ $<
 
 unit_links = $(shell sed -n 's,.*links:\([^*]*\).*,\1,p' t/unit/$(1).c)
-unit_rule  = build/unit/$(1): $(patsubst %.c,build/unit/obj/%.o, \
+unit_rule  = $(build)/unit/$(1): $(patsubst %.c,$(build)/unit/obj/%.o, \
     t/unit/$(1).c t/unit/ngx_shim.c $(foreach name,$(unit_links), \
         $(or $(wildcard */$(name)),missing/$(name))))
 
 $(foreach unit,$(unit_names),$(eval $(call unit_rule,$(unit))))
 
-$(unit_names:%=build/unit/%):
+$(unit_names:%=$(build)/unit/%):
 	@$(CC) $(unit_flags) -o $@ $^ $(unit_libs)
+
+
+# The builds that instruments need, and what of the suite is for them
+
+asan_tests = $(addprefix t/,story.t gate.t gate_subrequests.t door.t http2.t \
+               aborts.t kills.t audit_faults.t redis_faults.t config.t \
+               admin_matrix.t admin_input.t lifecycle.t)
+
+# those that are in no haste
+valgrind_tests = $(addprefix t/,story.t gate.t aborts.t admin_store.t)
+
+nginx_source = $(CURDIR)/build/source
+
+# with what Debian's nginx has besides, and tests use
+build/source/conf_flags: .ci/nginx-source
+	@echo "fetching the source of nginx"
+	@.ci/nginx-source $(nginx_source)
+	@{ cat $(NGINX_SRC)/conf_flags; echo 'NGX_CONF_FLAGS+=(' \
+	   $(addprefix --with-http_,addition_module sub_module) ')'; } > $@
+
+# Each piece of a pool is a block of its own, so that overruns show.
+watched = -O1 -g $(warnings) -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1
+
+# What is undefined in nginx itself is left to nginx.
+.PHONY: asan-nginx
+asan-nginx: build/source/conf_flags
+	@$(MAKE) --no-print-directory static build=build/asan \
+	    NGINX_SRC=$(nginx_source) linkage=--add-module \
+	    cc_opt='$(watched) -fsanitize=address' \
+	    ld_opt=-fsanitize=address,undefined \
+	    module_opt='-fsanitize=undefined -fno-sanitize-recover=undefined'
+
+.PHONY: valgrind-nginx
+valgrind-nginx: build/source/conf_flags
+	@$(MAKE) --no-print-directory static build=build/valgrind \
+	    NGINX_SRC=$(nginx_source) linkage=--add-module \
+	    cc_opt='$(watched)' ld_opt=
+
+.PHONY: coverage-build
+coverage-build:
+	@$(MAKE) --no-print-directory all unit build=build/coverage \
+	    cc_opt='-O0 -g $(warnings) -fPIC --coverage' ld_opt=--coverage \
+	    unit_flags='-O0 -g $(warnings) --coverage'
 
 
 # The checkers: one stamp for each source and checker that is content
@@ -180,5 +268,5 @@ build/lint/cppcheck: $(sources) $(headers)
 
 # What admin/ embeds
 
-$(patsubst %.c,build/unit/obj/%.o,$(filter admin/%,$(sources))) \
+$(patsubst %.c,$(build)/unit/obj/%.o,$(filter admin/%,$(sources))) \
     $(filter build/lint/admin/%,$(lint_stamps)): $(assets)

@@ -10,6 +10,7 @@ use warnings;
 use Lockbox::Jose qw(decode key thumbprint);
 use Test::Lockbox;
 use Test::Lockbox::Admin;
+use Test::Lockbox::FakeRedis;
 
 my $SIGNING = Test::Lockbox::Conf::signing_key();
 my $FOREIGN = key('P-256', 'foreign');
@@ -23,14 +24,16 @@ my $half = file();
 approve('manager', $half);
 my $grant = collect($id);
 
+my $second = Test::Lockbox->new;
+
 two_proxies();
+between_two_looks();
 
 done_testing();
 
 
 # A second nginx over the same Redis, with a key of its own.
 sub two_proxies {
-    my $second = Test::Lockbox->new;
     my $key = $second->write_file('own.pem', $FOREIGN->{pem});
     my %own = (lockbox_redis => redis_at($t), lockbox_signing_key => $key);
 
@@ -78,6 +81,41 @@ sub two_proxies {
     at($second, sub {
         is(outcome(knock($ours)), '401 revoked', 'revoked everywhere');
     });
+}
+
+# One looks at a request, the other decides on it, and then the first acts:
+# what it was told to do whatever the version, it still does.
+sub between_two_looks {
+    my $fake = Test::Lockbox::FakeRedis->new($t);
+
+    at($second, sub {
+        change_conf(directives => {
+            lockbox_redis => redis_at($t) =~ s/redis\.sock/fake.sock/r,
+        });
+    });
+    change_conf();
+
+    for my $case ([ undef, '200 ok' ], [ { version => 1 }, '409 conflict' ]) {
+        my ($body, $outcome) = @$case;
+        my $id = file();
+
+        $fake->rules({ match => qr/^EVALSHA \S+ 0 cancel /, times => 1,
+                       play => [ [ 'wait', $outcome ], [ 'reply' ] ] });
+        $fake->forget;
+
+        my $cancel = $second->http_start('POST', uri($id, 'cancel'),
+            token => token_of('engineer'), $body ? (json => $body) : ());
+
+        $fake->await(qr/^EVALSHA \S+ 0 cancel /);
+        approve('manager', $id);
+        $fake->release($outcome);
+
+        is(outcome($cancel->response), $outcome,
+           'withdrawn while it was approved, '
+           . ($body ? 'as it was' : 'whatever it was'));
+        is(stored($id)->{state}, $body ? 'awaiting_customer' : 'cancelled',
+           '... or not');
+    }
 }
 
 sub accept_key {

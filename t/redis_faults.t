@@ -29,6 +29,53 @@ my $HASTY = 'timeout=250ms connect_timeout=250ms';
 
 my $SHOW = qr/^EVALSHA \S+ 0 show /;
 
+# No answers of the script, as reply() takes them.
+my %WRONG = (
+    'READONLY' => \"-READONLY You can't write against a replica.\r\n",
+    'OOM' => \"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    'an error of the script' => \"-ERR lockbox workflow: made up\r\n",
+    'a status' => \"+ok\r\n",
+    'a number' => \":1\r\n",
+    'nil' => \$NIL,
+    'no array' => \"*-1\r\n",
+    'a text' => 'ok',
+    'nothing' => [],
+    'a word alone' => [ 'ok' ],
+    'no actions' => [ 'ok', [ 'id', 'x' ] ],
+    'a word as a status' => [ \"+ok\r\n", [], [] ],
+    'a number for a word' => [ \":1\r\n", [], [] ],
+    'a word that is none' => [ 'fine', [ 'id', 'x' ], [] ],
+    'half a word' => [ 'o', [ 'id', 'x' ], [] ],
+    'an error within' => [ \"-ERR\r\n", [], [] ],
+);
+
+my %WRONG_REQUEST = (
+    %WRONG,
+    'no fields' => [ 'ok', [], [] ],
+    'text for fields' => [ 'ok', 'id', [] ],
+    'a field without a value' => [ 'ok', [ 'id' ], [] ],
+    'a number for a value' => [ 'ok', [ 'id', \":1\r\n" ], [] ],
+    'a list for a value' => [ 'ok', [ 'id', [] ], [] ],
+    'nil for a value' => [ 'ok', [ 'id', \$NIL ], [] ],
+    'a value that is no UTF-8' => [ 'ok', [ 'id', "\xff" ], [] ],
+    'a name that is too long' => [ 'ok', [ 'x' x 64, 'x' ], [] ],
+    'text for actions' => [ 'ok', [ 'id', 'x' ], 'cancel' ],
+    'a number for an action' => [ 'ok', [ 'id', 'x' ], [ \":1\r\n" ] ],
+    'the answer to a list' => [ 'ok', '', [] ],
+    'a refusal with half a field' => [ 'conflict', [ 'id' ], [] ],
+);
+
+my %WRONG_LIST = (
+    %WRONG,
+    'no cursor' => [ 'ok', [] ],
+    'a number for a cursor' => [ 'ok', \":1\r\n", [] ],
+    'a text for a page' => [ 'ok', '', 'x' ],
+    'a text for a request' => [ 'ok', '', [ 'x' ] ],
+    'a request without actions' => [ 'ok', '', [ [ [ 'id', 'x' ] ] ] ],
+    'half a field' => [ 'ok', '', [ [ [ 'id' ], [] ] ] ],
+    'the answer about a request' => [ 'ok', [ 'id', 'x' ], [] ],
+);
+
 my $t = Test::Lockbox->new;
 my $fake = Test::Lockbox::FakeRedis->new($t);
 
@@ -689,53 +736,6 @@ sub reply {
     return '$' . length($value) . "\r\n$value\r\n" if !ref $value;
     return join '', '*' . @$value . "\r\n", map { reply($_) } @$value;
 }
-
-# No answers of the script.
-my %WRONG = (
-    'READONLY' => \"-READONLY You can't write against a replica.\r\n",
-    'OOM' => \"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
-    'an error of the script' => \"-ERR lockbox workflow: made up\r\n",
-    'a status' => \"+ok\r\n",
-    'a number' => \":1\r\n",
-    'nil' => \$NIL,
-    'no array' => \"*-1\r\n",
-    'a text' => 'ok',
-    'nothing' => [],
-    'a word alone' => [ 'ok' ],
-    'no actions' => [ 'ok', [ 'id', 'x' ] ],
-    'a word as a status' => [ \"+ok\r\n", [], [] ],
-    'a number for a word' => [ \":1\r\n", [], [] ],
-    'a word that is none' => [ 'fine', [ 'id', 'x' ], [] ],
-    'half a word' => [ 'o', [ 'id', 'x' ], [] ],
-    'an error within' => [ \"-ERR\r\n", [], [] ],
-);
-
-my %WRONG_REQUEST = (
-    %WRONG,
-    'no fields' => [ 'ok', [], [] ],
-    'text for fields' => [ 'ok', 'id', [] ],
-    'a field without a value' => [ 'ok', [ 'id' ], [] ],
-    'a number for a value' => [ 'ok', [ 'id', \":1\r\n" ], [] ],
-    'a list for a value' => [ 'ok', [ 'id', [] ], [] ],
-    'nil for a value' => [ 'ok', [ 'id', \$NIL ], [] ],
-    'a value that is no UTF-8' => [ 'ok', [ 'id', "\xff" ], [] ],
-    'a name that is too long' => [ 'ok', [ 'x' x 64, 'x' ], [] ],
-    'text for actions' => [ 'ok', [ 'id', 'x' ], 'cancel' ],
-    'a number for an action' => [ 'ok', [ 'id', 'x' ], [ \":1\r\n" ] ],
-    'the answer to a list' => [ 'ok', '', [] ],
-    'a refusal with half a field' => [ 'conflict', [ 'id' ], [] ],
-);
-
-my %WRONG_LIST = (
-    %WRONG,
-    'no cursor' => [ 'ok', [] ],
-    'a number for a cursor' => [ 'ok', \":1\r\n", [] ],
-    'a text for a page' => [ 'ok', '', 'x' ],
-    'a text for a request' => [ 'ok', '', [ 'x' ] ],
-    'a request without actions' => [ 'ok', '', [ [ [ 'id', 'x' ] ] ] ],
-    'half a field' => [ 'ok', '', [ [ [ 'id' ], [] ] ] ],
-    'the answer about a request' => [ 'ok', [ 'id', 'x' ], [] ],
-);
 
 sub shapes {
     my $waiting = file();
