@@ -31,6 +31,7 @@ typedef struct {
     unsigned                           judges:1;   /* open; by its stage */
     unsigned                           owner:1;    /* by the engineer alone */
     unsigned                           live:1;     /* the grant is out */
+    unsigned                           unsealed:1; /* also without seals */
     const char *const                 *members;    /* of the body */
 } ngx_http_lockbox_step_t;
 
@@ -44,6 +45,7 @@ typedef struct {
 
     ngx_http_lockbox_admin_case_t      request;
     ngx_str_t                          stage;
+    unsigned                           tampered:1;
 } ngx_http_lockbox_decision_t;
 
 
@@ -109,12 +111,12 @@ static const char *const  ngx_http_lockbox_grant_members[] = { NULL };
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), 1, 0, 0, ngx_http_lockbox_approve_members },
-    { ngx_string("deny"), 1, 0, 0, ngx_http_lockbox_step_members },
-    { ngx_string("cancel"), 0, 1, 0, ngx_http_lockbox_step_members },
-    { ngx_string("complete"), 0, 1, 1, ngx_http_lockbox_step_members },
-    { ngx_string("revoke"), 0, 0, 1, ngx_http_lockbox_step_members },
-    { ngx_null_string, 0, 0, 0, NULL }
+    { ngx_string("approve"), 1, 0, 0, 0, ngx_http_lockbox_approve_members },
+    { ngx_string("deny"), 1, 0, 0, 0, ngx_http_lockbox_step_members },
+    { ngx_string("cancel"), 0, 1, 0, 0, ngx_http_lockbox_step_members },
+    { ngx_string("complete"), 0, 1, 1, 0, ngx_http_lockbox_step_members },
+    { ngx_string("revoke"), 0, 0, 1, 1, ngx_http_lockbox_step_members },
+    { ngx_null_string, 0, 0, 0, 0, NULL }
 };
 
 
@@ -278,10 +280,17 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (ngx_http_lockbox_admin_case_open(call, result->request,
-                                         &decision->request)
-        != NGX_OK)
-    {
+    rc = ngx_http_lockbox_admin_case_open(call, result->request,
+                                          &decision->request);
+
+    /*
+     * What was tampered with must not be held open by that: ending a grant
+     * needs no seals, for it gives nobody anything.
+     */
+
+    decision->tampered = (rc == NGX_DECLINED);
+
+    if (rc == NGX_ERROR || (decision->tampered && !decision->step->unsealed)) {
         ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
                                       NULL);
         return;
@@ -514,6 +523,20 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
 
     conf = ngx_http_lockbox_admin_conf(call->request);
     request = &decision->request;
+
+    if (decision->tampered) {
+        args = ngx_http_lockbox_admin_about(call);
+
+        if (ngx_lockbox_json_set(args, "retention",
+                          json_integer((json_int_t) conf->retention * 1000))
+            != NGX_OK)
+        {
+            json_decref(args);
+            return NULL;
+        }
+
+        return args;
+    }
 
     scope = decision->scope.nelts != 0 ? &decision->scope : &request->scope;
 

@@ -61,6 +61,7 @@ on_the_way();
 renamed();
 tokens_in_each_others_place();
 nothing_sealed_for_the_others();
+ended_all_the_same();
 
 done_testing();
 
@@ -488,4 +489,27 @@ sub nothing_sealed_for_the_others {
 
     like(sent_to_redis(sub { approve('customer', $half) }), qr/seal/,
          'one for the customer, who may');
+}
+
+
+# A grant that is out is not held open by what was done to its request.
+sub ended_all_the_same {
+    my %spoilt = (
+        'a changed engineer' => { engineer_sub => 'emil' },
+        'a wider access'     => { access => access_text(@WIDE) },
+        'a lost seal'        => { 'decision:1' => '{}' },
+    );
+
+    for my $name (sort keys %spoilt) {
+        load_all($saved);
+        set($id, %{ $spoilt{$name} });
+
+        is(outcome(act('other-customer', 'revoke', $id)), '404 not_found',
+           "$name: not revoked by another customer");
+        ok(redis('EXISTS', live_key($id)), '... and still live');
+        is(outcome(act('customer', 'revoke', $id)), '200 ok',
+           '... revoked by the customer');
+        ok(!redis('EXISTS', live_key($id)), '... and over');
+        is(stored($id)->{state}, 'revoked', '... for good');
+    }
 }
