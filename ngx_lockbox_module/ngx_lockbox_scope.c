@@ -16,6 +16,9 @@
 
 #define NGX_LOCKBOX_SCOPE_TYPE  "lockbox"
 
+/* the longest that an index of NGX_LOCKBOX_ITEMS_MAX items adds to a pointer */
+#define NGX_LOCKBOX_SCOPE_LAST  "/31"
+
 
 /* The access item that is being read. */
 typedef struct {
@@ -129,7 +132,7 @@ ngx_lockbox_scope_parse(ngx_pool_t *pool, const json_t *list,
         return NGX_ERROR;
     }
 
-    len = ngx_strlen(at) + sizeof("/") + NGX_SIZE_T_LEN;
+    len = ngx_strlen(at) + sizeof(NGX_LOCKBOX_SCOPE_LAST);
 
     ctx.pool = pool;
     ctx.fault = fault;

@@ -324,7 +324,7 @@ parse_counts(ngx_pool_t *pool, size_t methods, size_t paths, size_t labels,
 static void
 test_limits(ngx_pool_t *pool)
 {
-    char                  buf[8192];
+    char                  buf[8192], *last;
     ngx_lockbox_scope_t   scope;
     ngx_lockbox_fault_t   fault;
 
@@ -336,6 +336,12 @@ test_limits(ngx_pool_t *pool)
        "32 items");
     is(scope.nelts, 32, "are there");
     is_text(&scope.elts[31].labels.elts[0], "secret", "the last one in full");
+
+    last = strrchr(repeat(buf, 32, GOOD), 's');
+    memcpy(last, "S", 1);
+    is(parse(pool, buf, ACCESS, &scope, &fault), NGX_DECLINED,
+       "32 items, the last with a bad label");
+    is_text(&fault.member, "/access/31/labels/0", "which is told");
 
     is(parse(pool, repeat(buf, 33, GOOD), ACCESS, &scope, &fault),
        NGX_DECLINED, "33 items");

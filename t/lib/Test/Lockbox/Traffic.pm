@@ -183,20 +183,21 @@ sub use_wrongly {
     my @false = @{ $self->{false_grants} };
 
     my @ways = (
-        [ 'GET', $MAIL ],
-        map({ [ 'GET', $MAIL, token => $_ ] } @false),
+        [ 'no grant', 'GET', $MAIL ],
+        map({ [ "false grant $_", 'GET', $MAIL, token => $false[$_] ] }
+            0 .. $#false),
         defined $token ? (
-            [ 'GET', '/tenants/globex/mail/inbox', token => $token ],
-            [ 'GET', '/tenants/acme/files/a', token => $token ],
-            [ 'DELETE', $MAIL, token => $token ],
-            [ 'GET', $MAIL, token => forged($token) ],
+            [ 'tenant', 'GET', '/tenants/globex/mail/inbox', token => $token ],
+            [ 'service', 'GET', '/tenants/acme/files/a', token => $token ],
+            [ 'method', 'DELETE', $MAIL, token => $token ],
+            [ 'signature', 'GET', $MAIL, token => forged($token) ],
         ) : (),
     );
 
-    my $way = $ways[rand @ways];
-    my $response = $self->ask('wrong', @$way) or return;
+    my ($what, @way) = @{ $ways[rand @ways] };
+    my $response = $self->ask('wrong', @way) or return;
 
-    $self->violation("@$way: " . $response->status)
+    $self->violation("wrong $what: " . $response->status)
         if $response->status !~ /^(?:401|403|503)$/;
 }
 
