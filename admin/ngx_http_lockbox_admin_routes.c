@@ -109,7 +109,7 @@ ngx_http_lockbox_admin_handler(ngx_http_request_t *r)
     ngx_str_set(&call->leg->action, "call");
     ngx_http_set_ctx(r, call, ngx_http_lockbox_admin_module);
 
-    ngx_str_null(&allow);
+    ngx_str_set(&allow, "");
 
     decision = ngx_http_lockbox_admin_route(call, &allow);
 

@@ -23,13 +23,25 @@ static ngx_uint_t  ngx_shim_has_failed;
 static ngx_uint_t  ngx_shim_allocations;
 
 
+ngx_uint_t
+ngx_shim_fails(void)
+{
+    if (ngx_shim_countdown == 0 || --ngx_shim_countdown) {
+        return 0;
+    }
+
+    ngx_shim_has_failed = 1;
+
+    return 1;
+}
+
+
 static void *
 ngx_shim_alloc(size_t size)
 {
     void  *p;
 
-    if (ngx_shim_countdown && --ngx_shim_countdown == 0) {
-        ngx_shim_has_failed = 1;
+    if (ngx_shim_fails()) {
         return NULL;
     }
 

@@ -435,33 +435,56 @@ static const spelt_t  spellings[] = {
     { "/% 2", "/\x02", 0 },
     { "/\xe2\x82\xac", "/\xe2\x82\xac", 0 },
     { "/a\x7f", "/a\x7f", 0 },
-    { "/a~", "/a~", 1 }
+    { "/a~", "/a~", 1 },
+
+    /* no escape that is refused stands for a byte by accident */
+    { "/%zz", "/\x01", 0 },
+    { "/%zz", "/\xff", 0 },
+    { "/%2", "/\x01", 0 },
+    { "/%2f", "/\x01", 0 },
+    { "/%2f", "/\xff", 0 },
+    { "/%61", "/\x01", 0 },
+    { "/%61", "/\xff", 0 }
 };
+
+
+/* The target is a copy of just its size, so that reading behind it shows. */
+
+static ngx_uint_t
+spelt(const char *text, size_t len, const char *path)
+{
+    ngx_str_t   target, canonical_path;
+    ngx_uint_t  rc;
+
+    target.data = malloc(len);
+    target.len = len;
+    memcpy(target.data, text, len);
+
+    canonical_path = ngx_shim_str(path);
+    rc = ngx_lockbox_path_spelt(&target, &canonical_path);
+
+    free(target.data);
+
+    return rc;
+}
 
 
 static void
 test_spelt(void)
 {
-    size_t     i;
-    ngx_str_t  target, path;
+    size_t  i;
 
     for (i = 0; i < sizeof(spellings) / sizeof(spelt_t); i++) {
-        target = ngx_shim_str(spellings[i].target);
-        path = ngx_shim_str(spellings[i].path);
-
-        is(ngx_lockbox_path_spelt(&target, &path), spellings[i].spelt,
+        is(spelt(spellings[i].target, strlen(spellings[i].target),
+                 spellings[i].path), spellings[i].spelt,
            "\"%s\" is %sthe one spelling of \"%s\"", spellings[i].target,
            spellings[i].spelt ? "" : "not ", spellings[i].path);
     }
 
     /* an escape that ends beyond the end */
 
-    target.data = (u_char *) "/%20";
-    path = ngx_shim_str("/ ");
-
-    for (target.len = 0; target.len < 5; target.len++) {
-        is(ngx_lockbox_path_spelt(&target, &path), target.len == 4,
-           "%d bytes of \"/%%20\"", (int) target.len);
+    for (i = 0; i < 5; i++) {
+        is(spelt("/%20", i, "/ "), i == 4, "%zu bytes of \"/%%20\"", i);
     }
 }
 

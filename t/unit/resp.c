@@ -550,6 +550,102 @@ test_command(void)
 }
 
 
+/* What hiredis calls; the functions behind are the sanitizer's or libc's. */
+
+#if (__SANITIZE_ADDRESS__)
+#define real(name)  __interceptor_##name
+#else
+#define real(name)  __libc_##name
+#endif
+
+extern void *real(malloc)(size_t size);
+extern void *real(calloc)(size_t n, size_t size);
+extern void *real(realloc)(void *p, size_t size);
+
+
+void *
+malloc(size_t size)
+{
+    return ngx_shim_fails() ? NULL : real(malloc)(size);
+}
+
+
+void *
+calloc(size_t n, size_t size)
+{
+    return ngx_shim_fails() ? NULL : real(calloc)(n, size);
+}
+
+
+void *
+realloc(void *p, size_t size)
+{
+    return ngx_shim_fails() ? NULL : real(realloc)(p, size);
+}
+
+
+static ngx_int_t
+command_run(ngx_pool_t *pool, const void *data)
+{
+    ngx_int_t         rc;
+    ngx_str_t         text;
+    const ngx_str_t  *name = data;
+
+    (void) pool;
+
+    rc = ngx_lockbox_resp_command(name, 1, &text);
+
+    if (rc == NGX_OK) {
+        ngx_lockbox_resp_command_free(&text);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+reply_run(ngx_pool_t *pool, const void *data)
+{
+    ngx_int_t             rc;
+    const ngx_str_t      *wire = data;
+    ngx_lockbox_resp_t   *resp;
+    ngx_lockbox_reply_t   reply;
+
+    (void) pool;
+
+    resp = ngx_lockbox_resp_create(MAX);
+    if (resp == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_lockbox_resp_feed(resp, wire->data, wire->len);
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_resp_next(resp, &reply);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_lockbox_resp_release(&reply);
+    }
+
+    ngx_lockbox_resp_destroy(resp);
+
+    return rc;
+}
+
+
+static void
+test_memory(void)
+{
+    static const ngx_str_t  name = B("PING");
+    static const ngx_str_t  wire = B("*4\r\n$4\r\nlive\r\n*1\r\n:1\r\n$-1\r\n"
+                                     "+OK\r\n");
+
+    ok(ngx_shim_walk(command_run, &name) > 1, "each failure to write");
+    ok(ngx_shim_walk(reply_run, &wire) > 8, "each failure to read");
+}
+
+
 int
 main(void)
 {
@@ -560,6 +656,7 @@ main(void)
     test_views();
     test_abandoned();
     test_command();
+    test_memory();
 
     return tap_done();
 }

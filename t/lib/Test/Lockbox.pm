@@ -70,6 +70,8 @@ sub new {
     my ($class, %options) = @_;
 
     $SIG{$_} //= sub { exit 1 } for qw(INT TERM HUP);
+    # who reads the results may leave before all has been stopped
+    $SIG{PIPE} //= 'IGNORE';
 
     # the path of a Unix socket has 107 bytes at most
     my $tmp = length File::Spec->tmpdir > 80 ? '/tmp' : File::Spec->tmpdir;
