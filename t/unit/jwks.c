@@ -140,6 +140,10 @@ test_good(ngx_pool_t *pool)
 #define KIND     "the \"alg\" of a key is not one of its kind"
 #define SECRET   "a key is private or symmetric"
 #define NEITHER  "a key is neither RSA nor EC"
+#define CURVE    "the curve of a key is none of P-256, P-384, P-521"
+#define BESIDE   "something stands beside the key"
+#define NO_PUBLIC   "it is no public key in PEM"
+#define NO_PRIVATE  "it is no unencrypted private key in PEM"
 #define NO_KEY   "it has no key for signatures"
 #define NO_KEYS  "it has no \"keys\""
 #define NO_JSON  "it is not one JSON object without duplicate names"
@@ -433,24 +437,44 @@ read_pem(ngx_pool_t *pool, const ngx_str_t *pem, ngx_uint_t private,
 }
 
 
+/* The text is a key, or is refused for that reason. */
+
+static void
+reads(ngx_pool_t *pool, const ngx_str_t *pem, ngx_uint_t private,
+    const char *want, const char *what)
+{
+    ngx_str_t    got;
+    const char  *err;
+
+    is(read_pem(pool, pem, private, &err), *want ? NGX_ERROR : NGX_OK,
+       "%s key: %s", private ? "private" : "public", what);
+
+    got = ngx_shim_str(err);
+    is_text(&got, want, "%s: the reason", what);
+}
+
+
 static void
 test_pem_kinds(ngx_pool_t *pool)
 {
     size_t       i;
     EVP_PKEY    *pkey;
     ngx_str_t    private, public;
-    const char  *err;
 
     static const struct {
         const char    *type;
         unsigned int   bits;
-        ngx_int_t      want;
+        const char    *err;         /* "": none */
     } rows[] = {
-        { "RSA", 1024, NGX_ERROR }, { "RSA", 2048, NGX_OK },
-        { "P-256", 0, NGX_OK }, { "P-384", 0, NGX_OK },
-        { "P-521", 0, NGX_OK }, { "secp256k1", 0, NGX_ERROR },
-        { "P-224", 0, NGX_ERROR }, { "ED25519", 1, NGX_ERROR },
-        { "X25519", 1, NGX_ERROR }
+        { "RSA", 1024, "an RSA key has less than 2048 or more than 8192 bits" },
+        { "RSA", 2048, "" },
+        { "P-256", 0, "" },
+        { "P-384", 0, "" },
+        { "P-521", 0, "" },
+        { "secp256k1", 0, CURVE },
+        { "P-224", 0, CURVE },
+        { "ED25519", 1, NEITHER },
+        { "X25519", 1, NEITHER }
     };
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -461,14 +485,10 @@ test_pem_kinds(ngx_pool_t *pool)
         private = jose_pem(pool, pkey, 1);
         public = jose_pem(pool, pkey, 0);
 
-        is(read_pem(pool, &private, 1, &err), rows[i].want,
-           "private %s %d", rows[i].type, (int) rows[i].bits);
-        is(read_pem(pool, &public, 0, &err), rows[i].want,
-           "public %s %d", rows[i].type, (int) rows[i].bits);
-        is(read_pem(pool, &private, 0, &err), NGX_ERROR,
-           "private %s where public is asked for", rows[i].type);
-        is(read_pem(pool, &public, 1, &err), NGX_ERROR,
-           "public %s where private is asked for", rows[i].type);
+        reads(pool, &private, 1, rows[i].err, rows[i].type);
+        reads(pool, &public, 0, rows[i].err, rows[i].type);
+        reads(pool, &private, 0, NO_PUBLIC, rows[i].type);
+        reads(pool, &public, 1, NO_PRIVATE, rows[i].type);
 
         EVP_PKEY_free(pkey);
     }
@@ -527,7 +547,7 @@ test_pem_texts(ngx_pool_t *pool)
     size_t       i;
     EVP_PKEY    *pkey, *other;
     ngx_str_t    a, b, c, blank, word, half, nothing, text;
-    const char  *err;
+    const char  *none;
 
     pkey = jose_pkey("P-256", 0);
     other = jose_pkey("P-256", 0);
@@ -540,50 +560,44 @@ test_pem_texts(ngx_pool_t *pool)
         a = jose_pem(pool, pkey, i);
         b = jose_pem(pool, other, i);
         c = jose_pem(pool, pkey, !i);
-        half = a;
-        half.len /= 2;
+        none = i ? NO_PRIVATE : NO_PUBLIC;
 
-        is(read_pem(pool, &a, i, &err), NGX_OK, "%d: a key", (int) i);
+        reads(pool, &a, i, "", "alone");
 
         text = jose_join(pool, &blank, &a, &blank, NULL);
-        is(read_pem(pool, &text, i, &err), NGX_OK, "%d: blanks around",
-           (int) i);
+        reads(pool, &text, i, "", "blanks around");
 
         text = with_crlf(pool, &a);
-        is(read_pem(pool, &text, i, &err), NGX_OK, "%d: CR LF", (int) i);
+        reads(pool, &text, i, "", "CR LF");
 
-        is(read_pem(pool, &half, i, &err), NGX_ERROR, "%d: half", (int) i);
-        is(read_pem(pool, &nothing, i, &err), NGX_ERROR, "%d: empty",
-           (int) i);
-        is(read_pem(pool, &word, i, &err), NGX_ERROR, "%d: garbage",
-           (int) i);
+        half = a;
+        half.len /= 2;
+        reads(pool, &half, i, none, "half");
+        reads(pool, &nothing, i, none, "empty");
+        reads(pool, &word, i, none, "garbage");
 
         text = jose_join(pool, &a, &word, NULL);
-        is(read_pem(pool, &text, i, &err), NGX_ERROR, "%d: a word behind",
-           (int) i);
+        reads(pool, &text, i, BESIDE, "a word behind");
 
         text = jose_join(pool, &a, &b, NULL);
-        is(read_pem(pool, &text, i, &err), NGX_ERROR, "%d: two keys",
-           (int) i);
+        reads(pool, &text, i, BESIDE, "two");
 
         text = jose_join(pool, &a, &c, NULL);
-        is(read_pem(pool, &text, i, &err), NGX_ERROR,
-           "%d: the other half behind", (int) i);
+        reads(pool, &text, i, BESIDE, "the other half behind");
 
         text = jose_join(pool, &c, &a, NULL);
-        is(read_pem(pool, &text, i, &err), NGX_ERROR,
-           "%d: the other half in front", (int) i);
+        reads(pool, &text, i, BESIDE, "the other half in front");
     }
 
     text = encrypted(pool, pkey);
-    is(read_pem(pool, &text, 1, &err), NGX_ERROR, "an encrypted key");
+    reads(pool, &text, 1, NO_PRIVATE, "encrypted");
 
     word = ngx_shim_str("-----BEGIN EC PARAMETERS-----\n"
                         "BggqhkjOPQMBBw==\n"
                         "-----END EC PARAMETERS-----\n");
     a = jose_pem(pool, pkey, 1);
     text = jose_join(pool, &word, &a, NULL);
-    is(read_pem(pool, &text, 1, &err), NGX_OK, "parameters in front");
+    reads(pool, &text, 1, "", "parameters in front");
 
     is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
 

@@ -14,6 +14,7 @@ use File::Spec;
 use File::Temp ();
 use IO::Socket::INET;
 use JSON::PP ();
+use List::Util qw(max min);
 use POSIX qw(:sys_wait_h);
 use Test::More ();
 use Time::HiRes ();
@@ -157,9 +158,19 @@ sub explain {
         next unless $self->has_file($file);
 
         my @lines = split /\n/, $self->read_file($file);
-        splice @lines, 0, -30 if @lines > 30;
-        Test::More::diag(join "\n", "the end of $file:", @lines);
+        my ($report) = grep { $lines[$_] =~ /Sanitizer|runtime error:/ }
+                       0 .. $#lines;
+
+        explain_with("the first report in $file:",
+                     @lines[$report .. min($report + 50, $#lines)])
+            if defined $report;
+        explain_with("the end of $file:",
+                     @lines[max($#lines - 29, 0) .. $#lines]);
     }
+}
+
+sub explain_with {
+    Test::More::diag(join "\n", @_);
 }
 
 
