@@ -440,7 +440,7 @@ static const spelt_t  spellings[] = {
     /* no escape that is refused stands for a byte by accident */
     { "/%zz", "/\x01", 0 },
     { "/%zz", "/\xff", 0 },
-    { "/%2", "/\x01", 0 },
+    { "/%", "/\x01", 0 },
     { "/%2f", "/\x01", 0 },
     { "/%2f", "/\xff", 0 },
     { "/%61", "/\x01", 0 },
