@@ -366,7 +366,7 @@ test_genuine(ngx_pool_t *pool)
         sign_seals(pool, seals, SEALS, texts);
         is(open_texts(pool, texts, SEALS), NGX_OK, "the good twin");
 
-        texts[i].data[texts[i].len - 9] ^= 1;
+        jose_spoil(&texts[i]);
         is(open_texts(pool, texts, SEALS), NGX_DECLINED,
            "seal %d with another signature", (int) i);
     }
