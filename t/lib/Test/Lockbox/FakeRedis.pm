@@ -61,11 +61,14 @@ sub new {
     # made before the fork, so that nobody waits for it
     $daemon->listen;
 
-    $t->start_process('fake', code => sub {
+    my $process = $t->start_process('fake', code => sub {
         close $ours;
         $daemon->serve;
     });
 
+    # it ends with its control connection, which is not to be sooner than the
+    # test ends it
+    $process->keep($ours);
     close $its;
 
     return bless { control => $ours }, $class;

@@ -95,6 +95,13 @@ sub pid {
     return $self->{pid};
 }
 
+# Holds something that is to last as long as the process.
+sub keep {
+    my ($self, $what) = @_;
+
+    push @{ $self->{kept} }, $what;
+}
+
 # The wait status once the process has ended, else undef.
 sub status {
     my ($self) = @_;
