@@ -9,10 +9,12 @@
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
+#include "ngx_http_lockbox_liveness.h"
 #include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_grant.h"
 #include "ngx_lockbox_json.h"
+#include "ngx_lockbox_store.h"
 #include "ngx_lockbox_text.h"
 
 
@@ -84,6 +86,9 @@ static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
 static void ngx_http_lockbox_decision_done(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_decision_bury(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
@@ -616,13 +621,16 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
+    ngx_http_lockbox_decision_bury(call, result);
+
     view = ngx_http_lockbox_admin_view(result->request);
 
-    /* the gate asks Redis for each request: what is over is over now */
+    /* here it is over now, and elsewhere with the lease at the latest */
 
     if (ngx_lockbox_text_is(&decision->step->action, "revoke")
         && ngx_lockbox_json_set(view, "effective_by",
-                 ngx_http_lockbox_admin_view_time(ngx_lockbox_clock_msec()))
+                 ngx_http_lockbox_admin_view_time(ngx_lockbox_clock_msec()
+                       + ngx_http_lockbox_liveness_lease(call->request)))
            != NGX_OK)
     {
         json_decref(view);
@@ -630,6 +638,34 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
     }
 
     ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK, view);
+}
+
+
+/* A grant that this step has ended is not live here for a moment longer. */
+
+static void
+ngx_http_lockbox_decision_bury(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_str_t                     state;
+    ngx_lockbox_decision_t        end;
+    ngx_http_lockbox_main_conf_t *mcf;
+
+    if (ngx_lockbox_json_string(result->request, "state", &state) != NGX_OK) {
+        return;
+    }
+
+    end = ngx_lockbox_store_end(&state);
+    if (end == NGX_LOCKBOX_ALLOW) {
+        return;
+    }
+
+    /* no grant of it outlives this */
+
+    mcf = ngx_http_get_module_main_conf(call->request, ngx_http_lockbox_module);
+
+    ngx_http_lockbox_liveness_bury(call->request, &call->tenant, &call->id,
+                                   end, ngx_time() + mcf->max_duration);
 }
 
 

@@ -347,7 +347,7 @@ ngx_http_lockbox_admin_init_process(ngx_cycle_t *cycle)
 
     conf->redis = ngx_lockbox_redis_create(&mcf->redis, "admin",
                                            NGX_HTTP_LOCKBOX_ADMIN_REPLY_MAX,
-                                           cycle->log);
+                                           NULL, cycle->log);
     if (conf->redis == NULL) {
         return NGX_ERROR;
     }

@@ -331,6 +331,7 @@ ngx_http_lockbox_fields_outcome(ngx_http_lockbox_fields_t *fields,
     static const ngx_str_t  success = ngx_string("success");
     static const ngx_str_t  failure = ngx_string("failure");
     static const ngx_str_t  unknown = ngx_string("unknown");
+    static const ngx_str_t  cut = ngx_string("true");
 
     fields->nelts = 0;
 
@@ -344,6 +345,11 @@ ngx_http_lockbox_fields_outcome(ngx_http_lockbox_fields_t *fields,
     ngx_http_lockbox_field_text(fields, "event.outcome", outcome);
     ngx_http_lockbox_field_text(fields, "event.reason",
                              &ngx_lockbox_decision_info(leg->decision)->word);
+
+    if (leg->cut) {
+        ngx_http_lockbox_field_text(fields, "lockbox.cut", &cut);
+    }
+
     ngx_http_lockbox_fields_leg(fields, leg);
 }
 

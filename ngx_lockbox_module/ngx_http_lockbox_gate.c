@@ -5,13 +5,13 @@
 #include "ngx_http_lockbox_gate.h"
 #include "ngx_http_lockbox_audit.h"
 #include "ngx_http_lockbox_headers.h"
+#include "ngx_http_lockbox_liveness.h"
 #include "ngx_http_lockbox_module.h"
 #include "ngx_http_lockbox_problem.h"
 #include "ngx_lockbox_grant.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_path.h"
 #include "ngx_lockbox_record.h"
-#include "ngx_lockbox_store.h"
 #include "ngx_lockbox_token.h"
 
 
@@ -20,17 +20,17 @@
 
 
 typedef struct {
-    ngx_http_request_t       *request;
-    ngx_http_lockbox_leg_t   *leg;
+    ngx_http_request_t           *request;
+    ngx_http_lockbox_leg_t       *leg;
 
-    ngx_lockbox_target_t      target;
-    ngx_lockbox_grant_t       grant;
+    ngx_lockbox_target_t          target;
+    ngx_lockbox_grant_t           grant;
 
-    ngx_lockbox_lookup_t     *lookup;
-    ngx_lockbox_decision_t    decision;
+    ngx_http_lockbox_liveness_t   liveness;
+    ngx_lockbox_decision_t        decision;
 
     unsigned                  genuine:1;    /* a grant of ours was shown */
-    unsigned                  waiting:1;    /* for Redis */
+    unsigned                      waiting:1;    /* for Redis */
 } ngx_http_lockbox_gate_ctx_t;
 
 
@@ -45,8 +45,15 @@ static ngx_lockbox_decision_t ngx_http_lockbox_gate_token(
     ngx_http_request_t *r, ngx_str_t *token);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_open(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
-static ngx_int_t ngx_http_lockbox_gate_wait(ngx_http_request_t *r,
-    ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_verify(
+    ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx,
+    const ngx_str_t *text);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_liveness(
+    ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_int_t ngx_http_lockbox_gate_wait(ngx_http_request_t *r);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_decide(
+    ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx,
+    ngx_lockbox_decision_t liveness);
 static void ngx_http_lockbox_gate_resume(void *data,
     ngx_lockbox_decision_t liveness);
 static void ngx_http_lockbox_gate_cleanup(void *data);
@@ -137,11 +144,7 @@ ngx_http_lockbox_gate_handler(ngx_http_request_t *r)
         ctx->decision = ngx_http_lockbox_gate_check(r, ctx);
 
         if (ctx->decision == NGX_LOCKBOX_ALLOW) {
-            if (ngx_http_lockbox_gate_wait(r, ctx) == NGX_OK) {
-                return NGX_AGAIN;
-            }
-
-            ctx->decision = NGX_LOCKBOX_STORE_UNAVAILABLE;
+            ctx->decision = ngx_http_lockbox_gate_liveness(r, ctx);
         }
     }
 
@@ -259,7 +262,6 @@ ngx_http_lockbox_gate_open(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx)
 {
     ngx_str_t                      text;
-    ngx_lockbox_token_t            token;
     ngx_lockbox_decision_t         decision;
     ngx_http_lockbox_main_conf_t  *mcf;
 
@@ -268,9 +270,42 @@ ngx_http_lockbox_gate_open(ngx_http_request_t *r,
         return decision;
     }
 
+    if (ngx_http_lockbox_liveness_recall(r, &ctx->liveness, &text, &ctx->grant)
+        == NGX_OK)
+    {
+        mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+
+        ctx->genuine = 1;
+        decision = ngx_lockbox_grant_timely(&ctx->grant, ngx_time(),
+                                            mcf->leeway);
+    } else {
+        decision = ngx_http_lockbox_gate_verify(r, ctx, &text);
+    }
+
+    if (!ctx->genuine) {
+        return decision;
+    }
+
+    ctx->leg->user_iss = ctx->grant.engineer_iss;
+    ctx->leg->user_sub = ctx->grant.engineer_sub;
+    ctx->leg->request_id = ctx->grant.id;
+    ctx->leg->expires = ctx->grant.expires;
+
+    return decision;
+}
+
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_verify(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx, const ngx_str_t *text)
+{
+    ngx_lockbox_token_t            token;
+    ngx_lockbox_decision_t         decision;
+    ngx_http_lockbox_main_conf_t  *mcf;
+
     mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
 
-    decision = ngx_lockbox_token_open(r->pool, &mcf->grant_rule, 1, &text,
+    decision = ngx_lockbox_token_open(r->pool, &mcf->grant_rule, 1, text,
                                       ngx_time(), &token);
     if (!token.genuine || decision == NGX_LOCKBOX_MALFORMED_TOKEN) {
         return decision;
@@ -290,10 +325,13 @@ ngx_http_lockbox_gate_open(ngx_http_request_t *r,
     }
 
     ctx->genuine = 1;
-    ctx->leg->user_iss = ctx->grant.engineer_iss;
-    ctx->leg->user_sub = ctx->grant.engineer_sub;
-    ctx->leg->request_id = ctx->grant.id;
-    ctx->leg->expires = ctx->grant.expires;
+
+    if (decision == NGX_LOCKBOX_ALLOW
+        && ngx_http_lockbox_liveness_remember(r, &ctx->liveness, &ctx->grant)
+           != NGX_OK)
+    {
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
 
     return decision;
 }
@@ -318,46 +356,49 @@ ngx_http_lockbox_gate_token(ngx_http_request_t *r, ngx_str_t *token)
 }
 
 
-static ngx_int_t
-ngx_http_lockbox_gate_wait(ngx_http_request_t *r,
+/* NOT_DECIDED while Redis is asked. */
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_liveness(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx)
 {
-    ngx_connection_t              *c;
-    ngx_http_cleanup_t            *cln;
-    ngx_http_lockbox_main_conf_t  *mcf;
-
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
-
-    if (mcf->gate == NULL) {
-        return NGX_ERROR;
-    }
+    ngx_http_cleanup_t      *cln;
+    ngx_lockbox_decision_t   liveness;
 
     /* runs when the request ends, a pool cleanup would come too late */
 
     cln = ngx_http_cleanup_add(r, 0);
     if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->lookup = ngx_lockbox_store_liveness(mcf->gate, r->pool,
-                                             &ctx->grant.tenant,
-                                             &ctx->grant.id,
-                                             ngx_http_lockbox_gate_resume,
-                                             ctx);
-    if (ctx->lookup == NULL) {
-        return NGX_ERROR;
+        return NGX_LOCKBOX_INTERNAL_ERROR;
     }
 
     cln->handler = ngx_http_lockbox_gate_cleanup;
     cln->data = ctx;
 
-    ctx->waiting = 1;
-
-    if (r != r->main) {
-        return NGX_OK;
+    liveness = ngx_http_lockbox_liveness_check(r, &ctx->liveness, &ctx->grant,
+                                               ngx_http_lockbox_gate_resume,
+                                               ctx);
+    if (liveness != NGX_LOCKBOX_NOT_DECIDED) {
+        return ngx_http_lockbox_gate_decide(r, ctx, liveness);
     }
 
-    /* notice a client that leaves */
+    if (r == r->main && ngx_http_lockbox_gate_wait(r) != NGX_OK) {
+        ngx_http_lockbox_liveness_end(&ctx->liveness);
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
+
+    ctx->waiting = 1;
+
+    return NGX_LOCKBOX_NOT_DECIDED;
+}
+
+
+/* Notices a client that leaves. */
+
+static ngx_int_t
+ngx_http_lockbox_gate_wait(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
 
     c = r->connection;
 
@@ -365,8 +406,6 @@ ngx_http_lockbox_gate_wait(ngx_http_request_t *r,
         ngx_post_event(c->read, &ngx_posted_events);
 
     } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-        ngx_lockbox_store_cancel(ctx->lookup);
-        ctx->waiting = 0;
         return NGX_ERROR;
     }
 
@@ -379,10 +418,9 @@ ngx_http_lockbox_gate_wait(ngx_http_request_t *r,
 static void
 ngx_http_lockbox_gate_resume(void *data, ngx_lockbox_decision_t liveness)
 {
-    ngx_connection_t              *c;
-    ngx_http_request_t            *r;
-    ngx_http_lockbox_gate_ctx_t   *ctx = data;
-    ngx_http_lockbox_main_conf_t  *mcf;
+    ngx_connection_t             *c;
+    ngx_http_request_t           *r;
+    ngx_http_lockbox_gate_ctx_t  *ctx = data;
 
     r = ctx->request;
     c = r->connection;
@@ -394,14 +432,7 @@ ngx_http_lockbox_gate_resume(void *data, ngx_lockbox_decision_t liveness)
                    &ngx_lockbox_decision_info(liveness)->word);
 
     ctx->waiting = 0;
-    ctx->decision = liveness;
-
-    if (liveness == NGX_LOCKBOX_ALLOW) {
-        mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
-
-        ctx->decision = ngx_lockbox_grant_decide(&ctx->grant, &ctx->target,
-                                                 ngx_time(), mcf->leeway);
-    }
+    ctx->decision = ngx_http_lockbox_gate_decide(r, ctx, liveness);
 
     if (r == r->main) {
         r->read_event_handler = ngx_http_block_reading;
@@ -413,12 +444,29 @@ ngx_http_lockbox_gate_resume(void *data, ngx_lockbox_decision_t liveness)
 }
 
 
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_decide(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx, ngx_lockbox_decision_t liveness)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    if (liveness != NGX_LOCKBOX_ALLOW) {
+        return liveness;
+    }
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+
+    return ngx_lockbox_grant_decide(&ctx->grant, &ctx->target, ngx_time(),
+                                    mcf->leeway);
+}
+
+
 static void
 ngx_http_lockbox_gate_cleanup(void *data)
 {
     ngx_http_lockbox_gate_ctx_t  *ctx = data;
 
-    ngx_lockbox_store_cancel(ctx->lookup);
+    ngx_http_lockbox_liveness_end(&ctx->liveness);
 }
 
 
@@ -436,6 +484,7 @@ ngx_http_lockbox_gate_carry_out(ngx_http_request_t *r,
 
         if (ngx_http_lockbox_audit_intent(r, ctx->leg) == NGX_OK) {
             ctx->leg->decision = NGX_LOCKBOX_ALLOW;
+            ngx_http_lockbox_liveness_begin(r, &ctx->liveness, ctx->leg);
             return NGX_DECLINED;
         }
 

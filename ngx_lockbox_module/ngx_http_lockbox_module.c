@@ -8,9 +8,6 @@
 #include "ngx_lockbox_text.h"
 
 
-/* A look-up is answered with a status, a number or one short text. */
-#define NGX_HTTP_LOCKBOX_GATE_REPLY_MAX  65536
-
 #define NGX_HTTP_LOCKBOX_LEEWAY_MAX      60
 #define NGX_HTTP_LOCKBOX_DURATION_MAX    (14 * 24 * 3600)
 #define NGX_HTTP_LOCKBOX_DURATION_MIN    60
@@ -19,8 +16,6 @@
 static ngx_int_t ngx_http_lockbox_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_lockbox_phase(ngx_http_core_main_conf_t *cmcf,
     ngx_uint_t phase, ngx_http_handler_pt handler);
-static ngx_int_t ngx_http_lockbox_init_process(ngx_cycle_t *cycle);
-static void ngx_http_lockbox_exit_process(ngx_cycle_t *cycle);
 static void *ngx_http_lockbox_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_lockbox_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_lockbox_create_loc_conf(ngx_conf_t *cf);
@@ -175,10 +170,10 @@ ngx_module_t  ngx_http_lockbox_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    ngx_http_lockbox_init_process,         /* init process */
+    NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    ngx_http_lockbox_exit_process,         /* exit process */
+    NULL,                                  /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -247,43 +242,6 @@ ngx_http_lockbox_phase(ngx_http_core_main_conf_t *cmcf, ngx_uint_t phase,
 }
 
 
-static ngx_int_t
-ngx_http_lockbox_init_process(ngx_cycle_t *cycle)
-{
-    ngx_http_lockbox_main_conf_t  *mcf;
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lockbox_module);
-
-    if (mcf == NULL
-        || mcf->gated.nelts == 0
-        || (ngx_process != NGX_PROCESS_WORKER
-            && ngx_process != NGX_PROCESS_SINGLE))
-    {
-        return NGX_OK;
-    }
-
-    mcf->gate = ngx_lockbox_redis_create(&mcf->redis, "gate",
-                                         NGX_HTTP_LOCKBOX_GATE_REPLY_MAX,
-                                         cycle->log);
-
-    return mcf->gate != NULL ? NGX_OK : NGX_ERROR;
-}
-
-
-static void
-ngx_http_lockbox_exit_process(ngx_cycle_t *cycle)
-{
-    ngx_http_lockbox_main_conf_t  *mcf;
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lockbox_module);
-
-    if (mcf != NULL && mcf->gate != NULL) {
-        ngx_lockbox_redis_destroy(mcf->gate);
-        mcf->gate = NULL;
-    }
-}
-
-
 static void *
 ngx_http_lockbox_create_main_conf(ngx_conf_t *cf)
 {
@@ -302,7 +260,6 @@ ngx_http_lockbox_create_main_conf(ngx_conf_t *cf)
      *     mcf->grant_issuer = { 0, NULL };
      *     mcf->grant_audience = { 0, NULL };
      *     mcf->help_url = { 0, NULL };
-     *     mcf->gate = NULL;
      */
 
     mcf->leeway = NGX_CONF_UNSET;

@@ -33,12 +33,6 @@ typedef struct {
 
     ngx_array_t                gated;          /* of ngx_http_lockbox_loc_
                                                   conf_t *, once merged */
-
-    /*
-     * The look-ups of this worker; set in init_process, before there are
-     * requests, and on the cycle's own configuration.
-     */
-    ngx_lockbox_redis_t       *gate;
 } ngx_http_lockbox_main_conf_t;
 
 

@@ -162,8 +162,8 @@ ngx_lockbox_grant_claims(const ngx_lockbox_grant_t *grant,
 
 
 ngx_lockbox_decision_t
-ngx_lockbox_grant_decide(const ngx_lockbox_grant_t *grant,
-    const ngx_lockbox_target_t *target, time_t now, time_t leeway)
+ngx_lockbox_grant_timely(const ngx_lockbox_grant_t *grant, time_t now,
+    time_t leeway)
 {
     if (grant->not_before > now + leeway) {
         return NGX_LOCKBOX_NOT_YET_VALID;
@@ -171,6 +171,21 @@ ngx_lockbox_grant_decide(const ngx_lockbox_grant_t *grant,
 
     if (now >= grant->expires) {
         return NGX_LOCKBOX_EXPIRED;
+    }
+
+    return NGX_LOCKBOX_ALLOW;
+}
+
+
+ngx_lockbox_decision_t
+ngx_lockbox_grant_decide(const ngx_lockbox_grant_t *grant,
+    const ngx_lockbox_target_t *target, time_t now, time_t leeway)
+{
+    ngx_lockbox_decision_t  decision;
+
+    decision = ngx_lockbox_grant_timely(grant, now, leeway);
+    if (decision != NGX_LOCKBOX_ALLOW) {
+        return decision;
     }
 
     if (!ngx_lockbox_tenant_valid(&target->tenant)

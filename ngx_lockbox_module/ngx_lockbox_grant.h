@@ -58,6 +58,13 @@ json_t *ngx_lockbox_grant_claims(const ngx_lockbox_grant_t *grant,
     const ngx_str_t *issuer, const ngx_str_t *audience);
 
 /*
+ * ALLOW, NOT_YET_VALID or EXPIRED: the first things that the decision looks
+ * at, for who would rather not ask the rest in vain.
+ */
+ngx_lockbox_decision_t ngx_lockbox_grant_timely(
+    const ngx_lockbox_grant_t *grant, time_t now, time_t leeway);
+
+/*
  * The decision.  "now" and the grant's times are Unix seconds, "leeway" is
  * granted to not_before only, never to the end (a grant is over at the second
  * of its exp, RFC 7519 section 4.1.4).  An ill-formed tenant or service of the

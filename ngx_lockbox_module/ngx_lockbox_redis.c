@@ -58,6 +58,8 @@ struct ngx_lockbox_redis_s {
     ngx_lockbox_resp_t              *resp;
     ngx_socket_t                     ident;
 
+    const ngx_lockbox_redis_listener_t  *listener;
+
     size_t                           max;
     ngx_log_t                        log;
     ngx_uint_t                       log_level;
@@ -108,6 +110,8 @@ static const char *ngx_lockbox_redis_take(ngx_lockbox_redis_t *redis,
     size_t n);
 static const char *ngx_lockbox_redis_answer(ngx_lockbox_redis_t *redis,
     const ngx_lockbox_reply_t *reply);
+static ngx_uint_t ngx_lockbox_redis_is_message(
+    const ngx_lockbox_reply_t *reply);
 static ngx_lockbox_redis_command_t *ngx_lockbox_redis_sent(
     ngx_lockbox_redis_t *redis);
 
@@ -149,7 +153,8 @@ static u_char *ngx_lockbox_redis_log_error(ngx_log_t *log, u_char *buf,
 
 ngx_lockbox_redis_t *
 ngx_lockbox_redis_create(const ngx_lockbox_redis_conf_t *conf,
-    const char *name, size_t max, ngx_log_t *log)
+    const char *name, size_t max,
+    const ngx_lockbox_redis_listener_t *listener, ngx_log_t *log)
 {
     ngx_lockbox_redis_t  *redis;
 
@@ -161,6 +166,7 @@ ngx_lockbox_redis_create(const ngx_lockbox_redis_conf_t *conf,
     redis->conf = conf;
     redis->name = name;
     redis->max = max;
+    redis->listener = listener;
     redis->ident = (ngx_socket_t) -1;
     redis->delay = NGX_LOCKBOX_REDIS_DELAY_MIN;
 
@@ -250,11 +256,27 @@ ngx_lockbox_redis_send(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
 
 
 void
+ngx_lockbox_redis_reject(ngx_lockbox_redis_t *redis, const char *fault)
+{
+    /* a connection that is gone already has no fault to pass on to the next */
+    if (redis->peer.connection) {
+        redis->fault = fault;
+    }
+}
+
+
+void
 ngx_lockbox_redis_cancel(ngx_lockbox_redis_command_t *command)
 {
-    ngx_lockbox_redis_t  *redis;
-
     command->handler = NULL;
+    ngx_lockbox_redis_spare(command);
+}
+
+
+void
+ngx_lockbox_redis_spare(ngx_lockbox_redis_command_t *command)
+{
+    ngx_lockbox_redis_t  *redis;
 
     if (command->awaited) {
         redis = command->redis;
@@ -601,6 +623,10 @@ ngx_lockbox_redis_ready(ngx_lockbox_redis_t *redis)
             return;
         }
     }
+
+    if (redis->listener) {
+        redis->listener->ready(redis->listener->data);
+    }
 }
 
 
@@ -688,8 +714,12 @@ ngx_lockbox_redis_take(ngx_lockbox_redis_t *redis, size_t n)
         }
     }
 
-    /* the beginning of a reply that nobody has asked for yet */
-    if (ngx_lockbox_resp_left(redis->resp)
+    /*
+     * The beginning of a reply that nobody has asked for yet; a listener must
+     * see the rest to know
+     */
+    if (redis->listener == NULL
+        && ngx_lockbox_resp_left(redis->resp)
         && ngx_lockbox_redis_sent(redis) == NULL)
     {
         return "surplus reply";
@@ -704,6 +734,11 @@ ngx_lockbox_redis_answer(ngx_lockbox_redis_t *redis,
     const ngx_lockbox_reply_t *reply)
 {
     ngx_lockbox_redis_command_t  *command;
+
+    if (redis->listener && ngx_lockbox_redis_is_message(reply)) {
+        redis->listener->message(redis->listener->data, reply);
+        return redis->fault;
+    }
 
     command = ngx_lockbox_redis_sent(redis);
     if (command == NULL) {
@@ -722,6 +757,19 @@ ngx_lockbox_redis_answer(ngx_lockbox_redis_t *redis,
     ngx_lockbox_redis_finish(command, reply);
 
     return redis->fault;
+}
+
+
+/* No command that a client which listens may send is answered like this. */
+static ngx_uint_t
+ngx_lockbox_redis_is_message(const ngx_lockbox_reply_t *reply)
+{
+    ngx_lockbox_reply_t  kind;
+
+    return ngx_lockbox_resp_at(reply, 0, &kind) == NGX_OK
+           && kind.type == NGX_LOCKBOX_RESP_STRING
+           && kind.text.len == sizeof("message") - 1
+           && ngx_memcmp(kind.text.data, "message", kind.text.len) == 0;
 }
 
 
@@ -991,6 +1039,10 @@ ngx_lockbox_redis_fail(ngx_lockbox_redis_t *redis, const char *fault)
 
     ngx_lockbox_redis_close(redis);
     ngx_lockbox_redis_back_off(redis);
+
+    if (redis->listener) {
+        redis->listener->lost(redis->listener->data);
+    }
 
     /* the handlers find a client that refuses commands */
     ngx_lockbox_redis_orphan(redis);

@@ -38,14 +38,30 @@ typedef void (*ngx_lockbox_redis_handler_pt)(void *data,
 
 
 /*
+ * For a client that subscribes.  "ready" is called each time a connection has
+ * become usable, "lost" each time one was given up or could not be had, and
+ * "message" with each message that Redis pushes: an array that begins with
+ * "message", valid during the call only.
+ */
+typedef struct {
+    void                     (*ready)(void *data);
+    void                     (*lost)(void *data);
+    void                     (*message)(void *data,
+                                        const ngx_lockbox_reply_t *reply);
+    void                      *data;
+} ngx_lockbox_redis_listener_t;
+
+
+/*
  * Makes a client and starts to connect.  "name" (a static text such as
  * "gate") goes into log lines and CLIENT SETNAME; "max" is the largest reply
- * in bytes.  The conf must outlive the client.  To be called in a worker.
- * NULL without memory.
+ * in bytes; "listener" is NULL for a client that only asks and is answered.
+ * Conf and listener must outlive the client.  To be called in a worker.  NULL
+ * without memory.
  */
 ngx_lockbox_redis_t *ngx_lockbox_redis_create(
     const ngx_lockbox_redis_conf_t *conf, const char *name, size_t max,
-    ngx_log_t *log);
+    const ngx_lockbox_redis_listener_t *listener, ngx_log_t *log);
 
 /*
  * Closes the connection and frees the client.  Whoever still waits is called
@@ -66,6 +82,16 @@ void ngx_lockbox_redis_destroy(ngx_lockbox_redis_t *redis);
 ngx_lockbox_redis_command_t *ngx_lockbox_redis_send(
     ngx_lockbox_redis_t *redis, const ngx_str_t *argv, size_t argc,
     ngx_lockbox_redis_handler_pt handler, void *data);
+
+/* A worker that drains need not stay for the answer to this command. */
+void ngx_lockbox_redis_spare(ngx_lockbox_redis_command_t *command);
+
+/*
+ * Gives the connection up, for a reply or message that the caller cannot use;
+ * "fault" is a static text for the log.  To be called from a handler of this
+ * client, which goes on to connect anew when that has returned.
+ */
+void ngx_lockbox_redis_reject(ngx_lockbox_redis_t *redis, const char *fault);
 
 /*
  * Forgets the handler; a command that was sent keeps its place in the queue,

@@ -108,6 +108,23 @@ ngx_lockbox_store_cancel(ngx_lockbox_lookup_t *lookup)
 }
 
 
+ngx_int_t
+ngx_lockbox_store_live_key(ngx_pool_t *pool, const ngx_str_t *tenant,
+    const ngx_str_t *id, ngx_str_t *key)
+{
+    key->len = sizeof("lockbox:grant:{}:") - 1 + tenant->len + id->len;
+
+    key->data = ngx_pnalloc(pool, key->len);
+    if (key->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_sprintf(key->data, "lockbox:grant:{%V}:%V", tenant, id);
+
+    return NGX_OK;
+}
+
+
 static ngx_lockbox_redis_command_t *
 ngx_lockbox_store_ask_live(ngx_lockbox_redis_t *redis, ngx_pool_t *pool,
     const ngx_str_t *tenant, const ngx_str_t *id, ngx_lockbox_lookup_t *lookup)
@@ -116,13 +133,9 @@ ngx_lockbox_store_ask_live(ngx_lockbox_redis_t *redis, ngx_pool_t *pool,
 
     ngx_str_set(&argv[0], "GETEX");
 
-    argv[1].len = sizeof("lockbox:grant:{}:") - 1 + tenant->len + id->len;
-    argv[1].data = ngx_pnalloc(pool, argv[1].len);
-    if (argv[1].data == NULL) {
+    if (ngx_lockbox_store_live_key(pool, tenant, id, &argv[1]) != NGX_OK) {
         return NULL;
     }
-
-    (void) ngx_sprintf(argv[1].data, "lockbox:grant:{%V}:%V", tenant, id);
 
     return ngx_lockbox_redis_send(redis, argv, 2,
                                   ngx_lockbox_store_live_handler, lookup);
@@ -209,7 +222,7 @@ static ngx_lockbox_decision_t
 ngx_lockbox_store_state(const ngx_lockbox_reply_t *reply,
     ngx_lockbox_decision_t liveness)
 {
-    ngx_uint_t  i;
+    ngx_lockbox_decision_t  end;
 
     if (reply == NULL) {
         return NGX_LOCKBOX_STORE_UNAVAILABLE;
@@ -223,15 +236,9 @@ ngx_lockbox_store_state(const ngx_lockbox_reply_t *reply,
         return NGX_LOCKBOX_STORE_UNAVAILABLE;
     }
 
-    for (i = 0;
-         i < sizeof(ngx_lockbox_ended) / sizeof(ngx_lockbox_ended[0]);
-         i++)
-    {
-        if (ngx_lockbox_text_same(&reply->text,
-                                    &ngx_lockbox_ended[i].state))
-        {
-            return ngx_lockbox_ended[i].decision;
-        }
+    end = ngx_lockbox_store_end(&reply->text);
+    if (end != NGX_LOCKBOX_ALLOW) {
+        return end;
     }
 
     /* another state beside a live key is none that the workflow has left */
@@ -243,6 +250,24 @@ ngx_lockbox_store_state(const ngx_lockbox_reply_t *reply,
     }
 
     return liveness;
+}
+
+
+ngx_lockbox_decision_t
+ngx_lockbox_store_end(const ngx_str_t *state)
+{
+    ngx_uint_t  i;
+
+    for (i = 0;
+         i < sizeof(ngx_lockbox_ended) / sizeof(ngx_lockbox_ended[0]);
+         i++)
+    {
+        if (ngx_lockbox_text_same(state, &ngx_lockbox_ended[i].state)) {
+            return ngx_lockbox_ended[i].decision;
+        }
+    }
+
+    return NGX_LOCKBOX_ALLOW;
 }
 
 

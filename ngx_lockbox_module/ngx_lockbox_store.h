@@ -30,7 +30,20 @@ typedef void (*ngx_lockbox_lookup_pt)(void *data,
     ngx_lockbox_decision_t liveness);
 
 /*
- * Asks for the live key lockbox:grant:{tenant}:id and, in the same round trip,
+ * The live key of a grant, lockbox:grant:{tenant}:id, in pool memory.
+ * NGX_ERROR without memory.
+ */
+ngx_int_t ngx_lockbox_store_live_key(ngx_pool_t *pool,
+    const ngx_str_t *tenant, const ngx_str_t *id, ngx_str_t *key);
+
+/*
+ * REVOKED, COMPLETED or EXPIRED when a request's state says that its grant is
+ * over for good, else ALLOW.
+ */
+ngx_lockbox_decision_t ngx_lockbox_store_end(const ngx_str_t *state);
+
+/*
+ * Asks for the live key and, in the same round trip,
  * for the state of lockbox:{tenant}:request:id.  The look-up is pool memory.
  * NULL when the question cannot be sent; the handler is not called then, and
  * never from within this function.

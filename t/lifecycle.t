@@ -461,7 +461,7 @@ sub vitals {
 
     $t->wait_for(sub {
         my @clients = $t->redis_cmd('CLIENT', 'LIST') =~ /name=lockbox-/g;
-        return @clients == 2 * @workers;
+        return @clients == 3 * @workers;
     }, undef, 'all connections to Redis');
 
     $t->wait_for(sub { !open_connections($t->port(8080)) }, undef,

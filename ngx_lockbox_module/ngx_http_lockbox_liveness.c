@@ -1,0 +1,607 @@
+/*
+ * Whether a grant may be used now: directives of cache and lease, the clients
+ * of a worker, and the road from a token to an answer.
+ */
+
+#include "ngx_http_lockbox_liveness.h"
+#include "ngx_http_lockbox_module.h"
+#include "ngx_lockbox_facts.h"
+
+#include <openssl/evp.h>
+
+
+/* A look-up is answered with a status, a number or one short text. */
+#define NGX_HTTP_LOCKBOX_LOOKUP_MAX     65536
+
+#define NGX_HTTP_LOCKBOX_ZONE_SIZE      (16 * 1024 * 1024)
+
+/* Milliseconds. */
+#define NGX_HTTP_LOCKBOX_LEASE          2000
+#define NGX_HTTP_LOCKBOX_LEASE_MIN      100
+#define NGX_HTTP_LOCKBOX_LEASE_MAX      60000
+
+
+/* What one worker uses; made in init_process. */
+typedef struct {
+    ngx_lockbox_redis_t          *redis;
+    ngx_lockbox_watch_t          *watch;
+    ngx_http_lockbox_flights_t   *flights;
+    ngx_lockbox_watch_conf_t      watch_conf;
+    EVP_MD                       *sha256;
+    EVP_MD_CTX                   *digest;
+} ngx_http_lockbox_liveness_worker_t;
+
+
+typedef struct {
+    size_t                               zone_size;
+    ngx_msec_t                           lease;
+    ngx_lockbox_cache_t                  cache;
+
+    /* of the keys and rules under which facts were verified */
+    u_char                               rules[NGX_LOCKBOX_CACHE_KEY_LEN];
+
+    /* NULL outside of a worker, and where nothing is gated */
+    ngx_http_lockbox_liveness_worker_t  *worker;
+} ngx_http_lockbox_liveness_conf_t;
+
+
+static ngx_http_lockbox_liveness_conf_t *ngx_http_lockbox_liveness_conf(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_lockbox_liveness_key(
+    ngx_http_lockbox_liveness_conf_t *lcf, const ngx_str_t *token,
+    u_char *key);
+static void ngx_http_lockbox_liveness_answer(void *data,
+    ngx_lockbox_decision_t answer);
+
+static ngx_int_t ngx_http_lockbox_liveness_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_lockbox_liveness_rules(
+    ngx_http_lockbox_main_conf_t *mcf, u_char *digest);
+static ngx_int_t ngx_http_lockbox_liveness_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_lockbox_liveness_digest(
+    ngx_http_lockbox_liveness_worker_t *worker);
+static ngx_int_t ngx_http_lockbox_liveness_connect(ngx_cycle_t *cycle,
+    ngx_http_lockbox_liveness_conf_t *lcf, ngx_http_lockbox_main_conf_t *mcf);
+static void ngx_http_lockbox_liveness_exit_process(ngx_cycle_t *cycle);
+static void *ngx_http_lockbox_liveness_create_conf(ngx_conf_t *cf);
+static char *ngx_http_lockbox_liveness_init_conf(ngx_conf_t *cf, void *conf);
+
+
+static ngx_command_t  ngx_http_lockbox_liveness_commands[] = {
+
+    { ngx_string("lockbox_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_liveness_conf_t, zone_size),
+      NULL },
+
+    { ngx_string("lockbox_lease"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_liveness_conf_t, lease),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_lockbox_liveness_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_lockbox_liveness_init,        /* postconfiguration */
+
+    ngx_http_lockbox_liveness_create_conf, /* create main configuration */
+    ngx_http_lockbox_liveness_init_conf,   /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_lockbox_liveness_module = {
+    NGX_MODULE_V1,
+    &ngx_http_lockbox_liveness_module_ctx, /* module context */
+    ngx_http_lockbox_liveness_commands,    /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_lockbox_liveness_init_process,
+                                           /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_lockbox_liveness_exit_process,
+                                           /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+ngx_int_t
+ngx_http_lockbox_liveness_recall(ngx_http_request_t *r,
+    ngx_http_lockbox_liveness_t *liveness, const ngx_str_t *token,
+    ngx_lockbox_grant_t *grant)
+{
+    u_char                             known[NGX_LOCKBOX_CACHE_FACTS_MAX];
+    ngx_str_t                          facts;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    lcf = ngx_http_lockbox_liveness_conf(r);
+
+    if (lcf->worker == NULL
+        || ngx_http_lockbox_liveness_key(lcf, token, liveness->key) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    facts.len = ngx_lockbox_cache_find(&lcf->cache, liveness->key, known);
+
+    if (facts.len <= NGX_LOCKBOX_CACHE_NAME_LEN) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(liveness->name, known, NGX_LOCKBOX_CACHE_NAME_LEN);
+    facts.len -= NGX_LOCKBOX_CACHE_NAME_LEN;
+
+    facts.data = ngx_pnalloc(r->pool, facts.len);
+    if (facts.data == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(facts.data, known + NGX_LOCKBOX_CACHE_NAME_LEN, facts.len);
+
+    return ngx_lockbox_facts_unpack(r->pool, &facts, grant) == NGX_OK
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* The name lies before the facts, so that it is not worked out each time. */
+
+ngx_int_t
+ngx_http_lockbox_liveness_remember(ngx_http_request_t *r,
+    ngx_http_lockbox_liveness_t *liveness, const ngx_lockbox_grant_t *grant)
+{
+    size_t                             len;
+    u_char                             facts[NGX_LOCKBOX_CACHE_FACTS_MAX];
+    ngx_str_t                          live_key;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    lcf = ngx_http_lockbox_liveness_conf(r);
+
+    if (ngx_lockbox_store_live_key(r->pool, &grant->tenant, &grant->id,
+                                   &live_key)
+        != NGX_OK
+        || ngx_lockbox_cache_name(&live_key, liveness->name) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (lcf->worker == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_memcpy(facts, liveness->name, NGX_LOCKBOX_CACHE_NAME_LEN);
+
+    len = ngx_lockbox_facts_pack(grant, facts + NGX_LOCKBOX_CACHE_NAME_LEN,
+                                 sizeof(facts) - NGX_LOCKBOX_CACHE_NAME_LEN);
+    if (len != 0) {
+        ngx_lockbox_cache_keep(&lcf->cache, liveness->key, facts,
+                               len + NGX_LOCKBOX_CACHE_NAME_LEN);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_lockbox_decision_t
+ngx_http_lockbox_liveness_check(ngx_http_request_t *r,
+    ngx_http_lockbox_liveness_t *liveness, const ngx_lockbox_grant_t *grant,
+    ngx_lockbox_lookup_pt handler, void *data)
+{
+    uint64_t                             since;
+    ngx_lockbox_decision_t               known;
+    ngx_http_lockbox_liveness_conf_t    *lcf;
+    ngx_http_lockbox_liveness_worker_t  *worker;
+
+    lcf = ngx_http_lockbox_liveness_conf(r);
+    worker = lcf->worker;
+
+    if (worker == NULL) {
+        return NGX_LOCKBOX_STORE_UNAVAILABLE;
+    }
+
+    liveness->grant = grant;
+    liveness->handler = handler;
+    liveness->data = data;
+
+    since = ngx_lockbox_watch_since(worker->watch);
+    (void) ngx_lockbox_watch_seen(worker->watch, &liveness->confirmed);
+
+    known = ngx_lockbox_cache_liveness(&lcf->cache, liveness->name, since,
+                                       &liveness->question);
+
+    if (known != NGX_LOCKBOX_NOT_DECIDED) {
+        return known;
+    }
+
+    liveness->confirmed = ngx_current_msec;
+
+    liveness->lookup = ngx_lockbox_store_liveness(worker->redis, r->pool,
+                                             &grant->tenant, &grant->id,
+                                             ngx_http_lockbox_liveness_answer,
+                                             liveness);
+
+    return liveness->lookup != NULL ? NGX_LOCKBOX_NOT_DECIDED
+                                    : NGX_LOCKBOX_STORE_UNAVAILABLE;
+}
+
+
+static void
+ngx_http_lockbox_liveness_answer(void *data, ngx_lockbox_decision_t answer)
+{
+    ngx_http_lockbox_liveness_t *liveness = data;
+
+    liveness->lookup = NULL;
+
+    ngx_lockbox_cache_answer(&liveness->question, answer,
+                             liveness->grant->expires);
+
+    liveness->handler(liveness->data, answer);
+}
+
+
+void
+ngx_http_lockbox_liveness_begin(ngx_http_request_t *r,
+    ngx_http_lockbox_liveness_t *liveness, ngx_http_lockbox_leg_t *leg)
+{
+    ngx_http_lockbox_flight_t         *flight;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    lcf = ngx_http_lockbox_liveness_conf(r);
+    flight = &liveness->flight;
+
+    flight->request = r;
+    flight->leg = leg;
+    flight->grant = liveness->grant;
+    flight->confirmed = liveness->confirmed;
+    ngx_memcpy(flight->name, liveness->name, NGX_LOCKBOX_CACHE_NAME_LEN);
+
+    ngx_http_lockbox_flight_begin(lcf->worker->flights, flight);
+}
+
+
+void
+ngx_http_lockbox_liveness_end(ngx_http_lockbox_liveness_t *liveness)
+{
+    if (liveness->lookup != NULL) {
+        ngx_lockbox_store_cancel(liveness->lookup);
+        liveness->lookup = NULL;
+    }
+
+    ngx_http_lockbox_flight_end(&liveness->flight);
+}
+
+
+void
+ngx_http_lockbox_liveness_bury(ngx_http_request_t *r, const ngx_str_t *tenant,
+    const ngx_str_t *id, ngx_lockbox_decision_t end, time_t expires)
+{
+    u_char                             name[NGX_LOCKBOX_CACHE_NAME_LEN];
+    ngx_str_t                          live_key;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    lcf = ngx_http_lockbox_liveness_conf(r);
+
+    if (lcf->worker == NULL) {
+        return;
+    }
+
+    if (ngx_lockbox_store_live_key(r->pool, tenant, id, &live_key) != NGX_OK
+        || ngx_lockbox_cache_name(&live_key, name) != NGX_OK)
+    {
+        /* then nothing that was known is */
+        ngx_lockbox_cache_forget_all(&lcf->cache);
+        return;
+    }
+
+    ngx_lockbox_cache_bury(&lcf->cache, name, end, expires);
+    ngx_http_lockbox_flights_cut(lcf->worker->flights, name, end);
+}
+
+
+ngx_msec_t
+ngx_http_lockbox_liveness_lease(ngx_http_request_t *r)
+{
+    return ngx_http_lockbox_liveness_conf(r)->lease;
+}
+
+
+static ngx_http_lockbox_liveness_conf_t *
+ngx_http_lockbox_liveness_conf(ngx_http_request_t *r)
+{
+    return ngx_http_get_module_main_conf(r, ngx_http_lockbox_liveness_module);
+}
+
+
+/* A token is kept under its own digest together with that of the rules. */
+
+static ngx_int_t
+ngx_http_lockbox_liveness_key(ngx_http_lockbox_liveness_conf_t *lcf,
+    const ngx_str_t *token, u_char *key)
+{
+    EVP_MD_CTX    *digest;
+    unsigned int   len;
+
+    digest = lcf->worker->digest;
+
+    if (EVP_DigestInit_ex(digest, NULL, NULL) != 1
+        || EVP_DigestUpdate(digest, lcf->rules, sizeof(lcf->rules)) != 1
+        || EVP_DigestUpdate(digest, token->data, token->len) != 1
+        || EVP_DigestFinal_ex(digest, key, &len) != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_liveness_init(ngx_conf_t *cf)
+{
+    ngx_str_t                          name = ngx_string("lockbox");
+    ngx_shm_zone_t                    *shm_zone;
+    ngx_http_lockbox_main_conf_t      *mcf;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
+    lcf = ngx_http_conf_get_module_main_conf(cf,
+                                             ngx_http_lockbox_liveness_module);
+
+    if (mcf->gated.nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_lockbox_liveness_rules(mcf, lcf->rules) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    shm_zone = ngx_shared_memory_add(cf, &name, lcf->zone_size,
+                                     &ngx_http_lockbox_liveness_module);
+    if (shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    lcf->cache.log = &cf->cycle->new_log;
+
+    shm_zone->init = ngx_lockbox_cache_init;
+    shm_zone->data = &lcf->cache;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Everything that decides whether a token is good.  Facts that were verified
+ * under other rules are not found any more.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_liveness_rules(ngx_http_lockbox_main_conf_t *mcf,
+    u_char *digest)
+{
+    int64_t                          times[2];
+    ngx_uint_t                       i, ok;
+    EVP_MD_CTX                      *ctx;
+    unsigned int                     len;
+    const ngx_lockbox_key_t         *key;
+    const ngx_lockbox_token_rule_t  *rule;
+
+    ctx = EVP_MD_CTX_new();
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    rule = &mcf->grant_rule;
+    times[0] = rule->leeway;
+    times[1] = rule->max_life;
+
+    /* issuer and audience are texts without a NUL, which ends them here */
+
+    ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1
+         && EVP_DigestUpdate(ctx, times, sizeof(times)) == 1
+         && EVP_DigestUpdate(ctx, rule->issuer.data, rule->issuer.len) == 1
+         && EVP_DigestUpdate(ctx, "", 1) == 1
+         && EVP_DigestUpdate(ctx, rule->audience.data, rule->audience.len)
+            == 1
+         && EVP_DigestUpdate(ctx, "", 1) == 1;
+
+    key = rule->keys->elts;
+
+    for (i = 0; ok && i < rule->keys->nelts; i++) {
+        ok = EVP_DigestUpdate(ctx, key[i].thumbprint.data,
+                              key[i].thumbprint.len)
+             == 1;
+    }
+
+    ok = ok && EVP_DigestFinal_ex(ctx, digest, &len) == 1;
+
+    EVP_MD_CTX_free(ctx);
+
+    return ok ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_liveness_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lockbox_main_conf_t      *mcf;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lockbox_module);
+    lcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                             ngx_http_lockbox_liveness_module);
+
+    if (mcf == NULL
+        || mcf->gated.nelts == 0
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    lcf->worker = ngx_pcalloc(cycle->pool,
+                              sizeof(ngx_http_lockbox_liveness_worker_t));
+
+    if (lcf->worker == NULL
+        || ngx_http_lockbox_liveness_digest(lcf->worker) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lockbox_liveness_connect(cycle, lcf, mcf);
+}
+
+
+/* Fetched once: OpenSSL looks an algorithm up anew each time otherwise. */
+
+static ngx_int_t
+ngx_http_lockbox_liveness_digest(ngx_http_lockbox_liveness_worker_t *worker)
+{
+    worker->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    worker->digest = EVP_MD_CTX_new();
+
+    if (worker->sha256 == NULL
+        || worker->digest == NULL
+        || EVP_DigestInit_ex(worker->digest, worker->sha256, NULL) != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_liveness_connect(ngx_cycle_t *cycle,
+    ngx_http_lockbox_liveness_conf_t *lcf, ngx_http_lockbox_main_conf_t *mcf)
+{
+    ngx_http_lockbox_liveness_worker_t  *worker;
+
+    worker = lcf->worker;
+
+    worker->redis = ngx_lockbox_redis_create(&mcf->redis, "gate",
+                                             NGX_HTTP_LOCKBOX_LOOKUP_MAX,
+                                             NULL, cycle->log);
+    if (worker->redis == NULL) {
+        return NGX_ERROR;
+    }
+
+    worker->flights = ngx_http_lockbox_flights_create(cycle, worker->redis,
+                                                      &lcf->cache,
+                                                      lcf->lease);
+    if (worker->flights == NULL) {
+        return NGX_ERROR;
+    }
+
+    worker->watch_conf.redis = &mcf->redis;
+    worker->watch_conf.gate = worker->redis;
+    worker->watch_conf.cache = &lcf->cache;
+    worker->watch_conf.lease = lcf->lease;
+    worker->watch_conf.listener =
+                          ngx_http_lockbox_flights_listener(worker->flights);
+
+    worker->watch = ngx_lockbox_watch_create(&worker->watch_conf, cycle->log);
+    if (worker->watch == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_lockbox_flights_watch(worker->flights, worker->watch);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_lockbox_liveness_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lockbox_liveness_conf_t    *lcf;
+    ngx_http_lockbox_liveness_worker_t  *worker;
+
+    lcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                             ngx_http_lockbox_liveness_module);
+
+    if (lcf == NULL || lcf->worker == NULL) {
+        return;
+    }
+
+    worker = lcf->worker;
+    lcf->worker = NULL;
+
+    if (worker->watch != NULL) {
+        ngx_lockbox_watch_destroy(worker->watch);
+    }
+
+    if (worker->redis != NULL) {
+        ngx_lockbox_redis_destroy(worker->redis);
+    }
+
+    EVP_MD_CTX_free(worker->digest);
+    EVP_MD_free(worker->sha256);
+}
+
+
+static void *
+ngx_http_lockbox_liveness_create_conf(ngx_conf_t *cf)
+{
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    lcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lockbox_liveness_conf_t));
+    if (lcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     lcf->cache = { NULL, NULL, NULL };
+     *     lcf->worker = NULL;
+     */
+
+    lcf->zone_size = NGX_CONF_UNSET_SIZE;
+    lcf->lease = NGX_CONF_UNSET_MSEC;
+
+    return lcf;
+}
+
+
+static char *
+ngx_http_lockbox_liveness_init_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_lockbox_liveness_conf_t *lcf = conf;
+
+    ngx_conf_init_size_value(lcf->zone_size, NGX_HTTP_LOCKBOX_ZONE_SIZE);
+    ngx_conf_init_msec_value(lcf->lease, NGX_HTTP_LOCKBOX_LEASE);
+
+    if (lcf->zone_size < NGX_LOCKBOX_CACHE_SIZE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lockbox_zone\" of %uz bytes is smaller than "
+                           "%d bytes",
+                           lcf->zone_size, NGX_LOCKBOX_CACHE_SIZE_MIN);
+        return NGX_CONF_ERROR;
+    }
+
+    if (lcf->lease < NGX_HTTP_LOCKBOX_LEASE_MIN
+        || lcf->lease > NGX_HTTP_LOCKBOX_LEASE_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lockbox_lease\" of %M milliseconds is not "
+                           "between 100 milliseconds and 60 seconds",
+                           lcf->lease);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
