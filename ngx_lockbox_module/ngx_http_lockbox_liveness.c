@@ -351,7 +351,7 @@ ngx_http_lockbox_liveness_key(ngx_http_lockbox_liveness_conf_t *lcf,
 static ngx_int_t
 ngx_http_lockbox_liveness_init(ngx_conf_t *cf)
 {
-    ngx_str_t                          name = ngx_string("lockbox");
+    ngx_str_t                          name = ngx_string("lockbox_zone");
     ngx_shm_zone_t                    *shm_zone;
     ngx_http_lockbox_main_conf_t      *mcf;
     ngx_http_lockbox_liveness_conf_t  *lcf;

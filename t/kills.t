@@ -31,7 +31,7 @@ my $t = Test::Lockbox->new;
 my $mail = '/tenants/acme/mail/inbox';
 
 # nginx frees what a worker has died with in its hands, and says so
-$t->expect_log(qr/exited on signal 9|"lockbox_audit:\S+" was locked by/);
+$t->expect_log(qr/exited on signal 9|"lockbox_\S+" was locked by/);
 $t->redis;
 Test::Lockbox::Recorder::start($t);
 $t->write_conf($t->conf(

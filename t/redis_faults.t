@@ -160,9 +160,12 @@ sub answers {
     return (rule(qr/^GETEX /), rule(qr/^HGET /, @steps));
 }
 
-# What Redis was asked for somebody; the sweep asks by itself.
+# What Redis was asked for somebody; sweep and watch ask by themselves.
+my $BY_ITSELF = qr/CONNECT|CLIENT|AUTH|SELECT|SUBSCRIBE|PING
+                   |DEL\ lockbox:heartbeat|EVAL.*\ 0\ due\ /sx;
+
 sub asked {
-    return $fake->seen(qr/^(?!CONNECT|CLIENT|AUTH|SELECT|EVAL.* 0 due )/s);
+    return $fake->seen(qr/^(?!$BY_ITSELF)/s);
 }
 
 # What becomes of a call, or of a request with that grant, once Redis can be
