@@ -339,6 +339,7 @@ static uint32_t
 ngx_lockbox_cache_search(ngx_lockbox_zone_t *zone,
     const ngx_lockbox_table_t *table, const u_char *key, size_t len)
 {
+    u_char              *own;
     uint32_t             number;
     ngx_lockbox_slot_t  *slot;
 
@@ -350,7 +351,9 @@ ngx_lockbox_cache_search(ngx_lockbox_zone_t *zone,
 
         /* in both tables the key is what follows */
 
-        if (ngx_memcmp(slot + 1, key, len) == 0) {
+        own = (u_char *) (slot + 1);
+
+        if (ngx_memcmp(own, key, len) == 0) {
             break;
         }
     }
