@@ -104,7 +104,6 @@ ngx_http_lockbox_flight_begin(ngx_http_lockbox_flights_t *flights,
 {
     flight->flights = flights;
     flight->question = NULL;
-    flight->doubtful = 0;
 
     ngx_queue_insert_tail(ngx_http_lockbox_flight_bucket(flights,
                                                          flight->name),

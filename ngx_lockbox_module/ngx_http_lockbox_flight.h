@@ -58,7 +58,9 @@ void ngx_http_lockbox_flights_watch(ngx_http_lockbox_flights_t *flights,
 
 /*
  * The response is under way from now until ngx_http_lockbox_flight_end().
- * The caller has filled in everything from "request" to "confirmed".
+ * The caller has filled in everything from "request" to "confirmed", and
+ * "doubtful" when there may have been a change since that the watch has told
+ * of before: then Redis is asked again.
  */
 void ngx_http_lockbox_flight_begin(ngx_http_lockbox_flights_t *flights,
     ngx_http_lockbox_flight_t *flight);
@@ -68,7 +70,8 @@ void ngx_http_lockbox_flight_end(ngx_http_lockbox_flight_t *flight);
 
 /*
  * Cuts all responses under the grant of this name, for the reason "end",
- * which goes on record.  Requests end within the call.
+ * which goes on record.  The requests end in events of their own, later in
+ * this turn of the loop.
  */
 void ngx_http_lockbox_flights_cut(ngx_http_lockbox_flights_t *flights,
     const u_char *name, ngx_lockbox_decision_t end);

@@ -212,6 +212,7 @@ ngx_http_lockbox_liveness_check(ngx_http_request_t *r,
         return NGX_LOCKBOX_STORE_UNAVAILABLE;
     }
 
+    liveness->request = r;
     liveness->grant = grant;
     liveness->handler = handler;
     liveness->data = data;
@@ -223,9 +224,11 @@ ngx_http_lockbox_liveness_check(ngx_http_request_t *r,
                                        &liveness->question);
 
     if (known != NGX_LOCKBOX_NOT_DECIDED) {
+        liveness->vouched = 1;
         return known;
     }
 
+    liveness->vouched = 0;
     liveness->confirmed = ngx_current_msec;
 
     liveness->lookup = ngx_lockbox_store_liveness(worker->redis, r->pool,
@@ -243,10 +246,28 @@ ngx_http_lockbox_liveness_answer(void *data, ngx_lockbox_decision_t answer)
 {
     ngx_http_lockbox_liveness_t *liveness = data;
 
+    ngx_uint_t                         kept;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    lcf = ngx_http_lockbox_liveness_conf(liveness->request);
     liveness->lookup = NULL;
 
-    ngx_lockbox_cache_answer(&liveness->question, answer,
-                             liveness->grant->expires);
+    kept = ngx_lockbox_cache_answer(&liveness->question, answer,
+                                    liveness->grant->expires);
+
+    if (answer == NGX_LOCKBOX_ALLOW) {
+        liveness->vouched = kept
+                            && liveness->question.ticket
+                               > ngx_lockbox_watch_since(lcf->worker->watch);
+
+        /* what was so a lease ago, nobody has seen to since */
+
+        if (!liveness->vouched
+            && ngx_current_msec - liveness->confirmed >= lcf->lease)
+        {
+            answer = NGX_LOCKBOX_STORE_UNAVAILABLE;
+        }
+    }
 
     liveness->handler(liveness->data, answer);
 }
@@ -266,6 +287,7 @@ ngx_http_lockbox_liveness_begin(ngx_http_request_t *r,
     flight->leg = leg;
     flight->grant = liveness->grant;
     flight->confirmed = liveness->confirmed;
+    flight->doubtful = !liveness->vouched;
     ngx_memcpy(flight->name, liveness->name, NGX_LOCKBOX_CACHE_NAME_LEN);
 
     ngx_http_lockbox_flight_begin(lcf->worker->flights, flight);

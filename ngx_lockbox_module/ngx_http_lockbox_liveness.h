@@ -22,6 +22,7 @@ typedef struct {
     u_char                      key[NGX_LOCKBOX_CACHE_KEY_LEN];
     u_char                      name[NGX_LOCKBOX_CACHE_NAME_LEN];
 
+    ngx_http_request_t         *request;
     ngx_lockbox_question_t      question;
     ngx_lockbox_lookup_t       *lookup;       /* under way */
     ngx_lockbox_lookup_pt       handler;
@@ -29,6 +30,8 @@ typedef struct {
 
     const ngx_lockbox_grant_t  *grant;
     ngx_msec_t                  confirmed;    /* ngx_current_msec */
+    unsigned                    vouched:1;    /* the watch hears of changes
+                                                 since */
     ngx_http_lockbox_flight_t   flight;
 } ngx_http_lockbox_liveness_t;
 

@@ -225,7 +225,6 @@ ngx_lockbox_cache_empty(ngx_lockbox_zone_t *zone)
     ngx_memzero(&zone->ended, sizeof(ngx_lockbox_ages_t));
 
     zone->epoch++;
-    zone->dirty = 0;
 }
 
 
@@ -701,9 +700,21 @@ ngx_lockbox_cache_liveness(const ngx_lockbox_cache_t *cache,
     }
 
     if (known == NGX_LOCKBOX_NOT_DECIDED) {
-        entry->state = NGX_LOCKBOX_NOT_DECIDED;
-        entry->ticket = ++zone->ticket;
-        entry->epoch = zone->epoch;
+
+        /*
+         * A placeholder that stands is as good as a new one: nothing has
+         * changed since.  If each question replaced it, none of many would
+         * ever be the last one.
+         */
+
+        if (entry->state != NGX_LOCKBOX_NOT_DECIDED
+            || entry->epoch != zone->epoch
+            || entry->ticket <= since)
+        {
+            entry->state = NGX_LOCKBOX_NOT_DECIDED;
+            entry->ticket = ++zone->ticket;
+            entry->epoch = zone->epoch;
+        }
 
         question->cache = cache;
         question->ticket = entry->ticket;
@@ -781,11 +792,12 @@ ngx_lockbox_cache_remove(ngx_lockbox_zone_t *zone, uint32_t number)
 }
 
 
-void
+ngx_uint_t
 ngx_lockbox_cache_answer(const ngx_lockbox_question_t *question,
     ngx_lockbox_decision_t answer, time_t expires)
 {
     uint32_t                    number;
+    ngx_uint_t                  kept;
     ngx_lockbox_zone_t         *zone;
     ngx_lockbox_liveness_t     *entry;
     const ngx_lockbox_cache_t  *cache;
@@ -796,7 +808,7 @@ ngx_lockbox_cache_answer(const ngx_lockbox_question_t *question,
     if (ngx_lockbox_cache_is_end(answer)) {
         ngx_lockbox_cache_end(zone, question->name, answer, expires);
         ngx_lockbox_cache_leave(cache);
-        return;
+        return 1;
     }
 
     number = ngx_lockbox_cache_search(zone, &zone->liveness, question->name,
@@ -814,10 +826,20 @@ ngx_lockbox_cache_answer(const ngx_lockbox_question_t *question,
 
         } else {
             ngx_lockbox_cache_remove(zone, number);
+            entry = NULL;
         }
     }
 
+    /* by this answer, or by another one under the same ticket */
+
+    kept = entry != NULL
+           && entry->state == NGX_LOCKBOX_ALLOW
+           && entry->ticket == question->ticket
+           && entry->epoch == zone->epoch;
+
     ngx_lockbox_cache_leave(cache);
+
+    return kept;
 }
 
 

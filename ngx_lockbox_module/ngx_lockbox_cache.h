@@ -85,8 +85,9 @@ ngx_int_t ngx_lockbox_cache_name(const ngx_str_t *live_key, u_char *name);
  * greater than "since" (the ticket that the caller read when its subscription
  * was confirmed; NGX_LOCKBOX_CACHE_NO_TRUST without a lease); REVOKED,
  * COMPLETED or EXPIRED when it is known to have ended, and that is for good.
- * Otherwise NOT_DECIDED: "question" has a ticket of its own, a placeholder is
- * in place, and the caller asks Redis.
+ * Otherwise NOT_DECIDED: a placeholder is in place, "question" has its ticket,
+ * which is greater than "since" (without trust, greater than all before), and
+ * the caller asks Redis.
  */
 ngx_lockbox_decision_t ngx_lockbox_cache_liveness(
     const ngx_lockbox_cache_t *cache, const u_char *name, uint64_t since,
@@ -97,8 +98,11 @@ ngx_lockbox_decision_t ngx_lockbox_cache_liveness(
  * whatever came in between has removed it.  An end (REVOKED, COMPLETED,
  * EXPIRED) is kept in any case, until "expires", Unix seconds.  Answers other
  * than ALLOW and an end only remove the placeholder.
+ *
+ * 1 when what is known now is that the grant is live as of this ticket, or
+ * that it has ended; 0 when the answer is worth nothing to anybody else.
  */
-void ngx_lockbox_cache_answer(const ngx_lockbox_question_t *question,
+ngx_uint_t ngx_lockbox_cache_answer(const ngx_lockbox_question_t *question,
     ngx_lockbox_decision_t answer, time_t expires);
 
 /* Keeps an end that was not asked for, because the caller made it. */

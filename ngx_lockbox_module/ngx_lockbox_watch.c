@@ -39,6 +39,7 @@ struct ngx_lockbox_watch_s {
 
     /* the heartbeat that is under way */
     ngx_msec_t                       sent;
+    ngx_lockbox_redis_command_t     *probe;     /* of another client */
     ngx_uint_t                       awaited;   /* answers */
     ngx_uint_t                       good;
 
@@ -49,9 +50,9 @@ struct ngx_lockbox_watch_s {
 
 static void ngx_lockbox_watch_ready(void *data);
 static void ngx_lockbox_watch_lost(void *data);
-static void ngx_lockbox_watch_send(ngx_lockbox_watch_t *watch,
-    ngx_lockbox_redis_t *redis, const ngx_str_t *argv, size_t argc,
-    ngx_lockbox_redis_handler_pt handler);
+static ngx_lockbox_redis_command_t *ngx_lockbox_watch_send(
+    ngx_lockbox_watch_t *watch, ngx_lockbox_redis_t *redis,
+    const ngx_str_t *argv, size_t argc, ngx_lockbox_redis_handler_pt handler);
 static void ngx_lockbox_watch_id_handler(void *data,
     const ngx_lockbox_reply_t *reply);
 static void ngx_lockbox_watch_tracking_handler(void *data,
@@ -124,6 +125,10 @@ ngx_lockbox_watch_destroy(ngx_lockbox_watch_t *watch)
         ngx_del_timer(&watch->timer);
     }
 
+    if (watch->probe != NULL) {
+        ngx_lockbox_redis_cancel(watch->probe);
+    }
+
     ngx_lockbox_redis_destroy(watch->redis);
     ngx_free(watch);
 }
@@ -166,8 +171,8 @@ ngx_lockbox_watch_ready(void *data)
     ngx_str_set(&argv[0], "CLIENT");
     ngx_str_set(&argv[1], "ID");
 
-    ngx_lockbox_watch_send(watch, watch->redis, argv, 2,
-                           ngx_lockbox_watch_id_handler);
+    (void) ngx_lockbox_watch_send(watch, watch->redis, argv, 2,
+                                  ngx_lockbox_watch_id_handler);
 }
 
 
@@ -182,7 +187,7 @@ ngx_lockbox_watch_lost(void *data)
 }
 
 
-static void
+static ngx_lockbox_redis_command_t *
 ngx_lockbox_watch_send(ngx_lockbox_watch_t *watch, ngx_lockbox_redis_t *redis,
     const ngx_str_t *argv, size_t argc, ngx_lockbox_redis_handler_pt handler)
 {
@@ -192,10 +197,12 @@ ngx_lockbox_watch_send(ngx_lockbox_watch_t *watch, ngx_lockbox_redis_t *redis,
 
     if (command == NULL) {
         handler(watch, NULL);
-        return;
+        return NULL;
     }
 
     ngx_lockbox_redis_spare(command);
+
+    return command;
 }
 
 
@@ -221,8 +228,8 @@ ngx_lockbox_watch_id_handler(void *data, const ngx_lockbox_reply_t *reply)
     ngx_str_set(&argv[6], "PREFIX");
     ngx_str_set(&argv[7], NGX_LOCKBOX_WATCH_PREFIX);
 
-    ngx_lockbox_watch_send(watch, watch->redis, argv, 8,
-                           ngx_lockbox_watch_tracking_handler);
+    (void) ngx_lockbox_watch_send(watch, watch->redis, argv, 8,
+                                  ngx_lockbox_watch_tracking_handler);
 }
 
 
@@ -244,8 +251,8 @@ ngx_lockbox_watch_tracking_handler(void *data,
     ngx_str_set(&argv[0], "SUBSCRIBE");
     ngx_str_set(&argv[1], NGX_LOCKBOX_WATCH_CHANNEL);
 
-    ngx_lockbox_watch_send(watch, watch->redis, argv, 2,
-                           ngx_lockbox_watch_subscribe_handler);
+    (void) ngx_lockbox_watch_send(watch, watch->redis, argv, 2,
+                                  ngx_lockbox_watch_subscribe_handler);
 }
 
 
@@ -393,14 +400,14 @@ ngx_lockbox_watch_beat(ngx_lockbox_watch_t *watch)
 
     ngx_str_set(&argv[0], "PING");
 
-    ngx_lockbox_watch_send(watch, watch->redis, argv, 1,
-                           ngx_lockbox_watch_pong_handler);
+    (void) ngx_lockbox_watch_send(watch, watch->redis, argv, 1,
+                                  ngx_lockbox_watch_pong_handler);
 
     ngx_str_set(&argv[0], "DEL");
     ngx_str_set(&argv[1], NGX_LOCKBOX_WATCH_PROBE);
 
-    ngx_lockbox_watch_send(watch, watch->conf->gate, argv, 2,
-                           ngx_lockbox_watch_probe_handler);
+    watch->probe = ngx_lockbox_watch_send(watch, watch->conf->gate, argv, 2,
+                                          ngx_lockbox_watch_probe_handler);
 }
 
 
@@ -425,8 +432,13 @@ ngx_lockbox_watch_pong_handler(void *data, const ngx_lockbox_reply_t *reply)
 static void
 ngx_lockbox_watch_probe_handler(void *data, const ngx_lockbox_reply_t *reply)
 {
-    ngx_lockbox_watch_answered(data, reply != NULL
-                                     && reply->type == NGX_LOCKBOX_RESP_INTEGER);
+    ngx_lockbox_watch_t  *watch = data;
+
+    watch->probe = NULL;
+
+    ngx_lockbox_watch_answered(watch, reply != NULL
+                                      && reply->type
+                                         == NGX_LOCKBOX_RESP_INTEGER);
 }
 
 

@@ -72,6 +72,7 @@ sub world {
         module => $module, workers => 2, server => $STATUS,
         $module ? (directives => {
             lockbox_redis => '%%REDIS%% ' . ($redis_options // 'timeout=15s'),
+            lockbox_lease => '60s',
         }) : ()));
     $t->run(upgradable => 1);
     $t->wait_for(sub { 2 == (my @both = $t->workers) }, undef,
@@ -106,11 +107,13 @@ sub in_flight {
     my @waiting;
 
     if ($t->{module}) {
+        my @fresh = map { $t->grant } 1 .. $WAITING;
         my %token = map { $_ => $t->identity($_) } qw(engineer manager);
 
         $t->{redis}->signal('STOP');
         @waiting = map {
-            $t->http_start('GET', '/tenants/acme/mail/quick', token => $grant),
+            $t->http_start('GET', '/tenants/acme/mail/quick',
+                           token => shift @fresh),
             $t->http_start('GET', $REQUESTS, token => $token{manager}),
             $t->http_start('POST', $REQUESTS, token => $token{engineer},
                            json => filing()),
