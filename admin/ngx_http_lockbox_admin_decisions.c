@@ -8,18 +8,17 @@
 
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_http_lockbox_admin_seals.h"
+#include "ngx_http_lockbox_certificate.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_http_lockbox_liveness.h"
 #include "ngx_lockbox_base64url.h"
+#include "ngx_lockbox_body.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_grant.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_store.h"
 #include "ngx_lockbox_text.h"
 
-
-#define NGX_HTTP_LOCKBOX_DURATION_MIN  60
-#define NGX_HTTP_LOCKBOX_COMMENT_MAX   2000
 
 /* Header and signature of a token, by the largest key there may be. */
 #define NGX_HTTP_LOCKBOX_TOKEN_FRAME   1536
@@ -34,17 +33,13 @@ typedef struct {
     unsigned                           owner:1;    /* by the engineer alone */
     unsigned                           live:1;     /* the grant is out */
     unsigned                           unsealed:1; /* also without seals */
-    const char *const                 *members;    /* of the body */
+    ngx_lockbox_body_form_e            form;
 } ngx_http_lockbox_step_t;
 
 
 typedef struct {
     const ngx_http_lockbox_step_t     *step;
-    int64_t                            version;    /* 0: not stated */
-    ngx_str_t                          comment;
-    ngx_lockbox_scope_t                scope;      /* nelts 0: as it stands */
-    int64_t                            duration;   /* 0: as it stands */
-
+    ngx_lockbox_body_step_t            body;
     ngx_http_lockbox_admin_case_t      request;
     ngx_str_t                          stage;
     unsigned                           tampered:1;
@@ -53,12 +48,6 @@ typedef struct {
 
 static const ngx_http_lockbox_step_t *ngx_http_lockbox_step_find(
     const ngx_str_t *action);
-static ngx_int_t ngx_http_lockbox_decision_read(
-    ngx_http_lockbox_admin_call_t *call,
-    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault);
-static ngx_int_t ngx_http_lockbox_decision_narrowing(
-    ngx_http_lockbox_admin_call_t *call,
-    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault);
 static void ngx_http_lockbox_decision_look(
     ngx_http_lockbox_admin_call_t *call);
 static void ngx_http_lockbox_decision_seen(
@@ -101,27 +90,18 @@ static void ngx_http_lockbox_grant_recorded(
 static ngx_int_t ngx_http_lockbox_grant_window(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant);
+static ngx_lockbox_decision_t ngx_http_lockbox_grant_bind(
+    ngx_http_lockbox_admin_call_t *call, ngx_lockbox_grant_t *grant);
 static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
-static const char *const  ngx_http_lockbox_approve_members[] = {
-    "version", "comment", "access", "duration", NULL
-};
-
-static const char *const  ngx_http_lockbox_step_members[] = {
-    "version", "comment", NULL
-};
-
-static const char *const  ngx_http_lockbox_grant_members[] = { NULL };
-
-
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), 1, 0, 0, 0, ngx_http_lockbox_approve_members },
-    { ngx_string("deny"), 1, 0, 0, 0, ngx_http_lockbox_step_members },
-    { ngx_string("cancel"), 0, 1, 0, 0, ngx_http_lockbox_step_members },
-    { ngx_string("complete"), 0, 1, 1, 0, ngx_http_lockbox_step_members },
-    { ngx_string("revoke"), 0, 0, 1, 1, ngx_http_lockbox_step_members },
-    { ngx_null_string, 0, 0, 0, 0, NULL }
+    { ngx_string("approve"), 1, 0, 0, 0, NGX_LOCKBOX_BODY_APPROVAL },
+    { ngx_string("deny"), 1, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
+    { ngx_string("cancel"), 0, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("complete"), 0, 1, 1, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("revoke"), 0, 0, 1, 1, NGX_LOCKBOX_BODY_STEP },
+    { ngx_null_string, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
 };
 
 
@@ -139,7 +119,12 @@ ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call)
 
     if (decision != NULL) {
         decision->step = ngx_http_lockbox_step_find(&call->route->action);
-        rc = ngx_http_lockbox_decision_read(call, decision, &fault);
+    }
+
+    if (decision != NULL && decision->step != NULL) {
+        rc = ngx_lockbox_body_step(call->request->pool, call->body,
+                                   decision->step->form, &decision->body,
+                                   &fault);
     }
 
     if (rc == NGX_DECLINED) {
@@ -164,99 +149,13 @@ ngx_http_lockbox_step_find(const ngx_str_t *action)
 {
     const ngx_http_lockbox_step_t  *step;
 
-    for (step = ngx_http_lockbox_steps; step->members != NULL; step++) {
+    for (step = ngx_http_lockbox_steps; step->action.len != 0; step++) {
         if (ngx_lockbox_text_same(&step->action, action)) {
-            break;
+            return step;
         }
     }
 
-    return step;
-}
-
-
-static ngx_int_t
-ngx_http_lockbox_decision_read(ngx_http_lockbox_admin_call_t *call,
-    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault)
-{
-    size_t         i, n;
-    ngx_int_t      rc;
-    ngx_pool_t    *pool;
-    const json_t  *body;
-
-    pool = call->request->pool;
-    body = call->body;
-
-    if (decision->step->members == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_lockbox_json_only(pool, body, decision->step->members, "", fault);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_lockbox_json_integer(body, "version", &decision->version);
-
-    if (rc == NGX_ERROR
-        || (rc == NGX_OK && decision->version < 1)
-        || (rc == NGX_DECLINED && decision->step->judges))
-    {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be the version that was "
-                                      "decided on.", "/version");
-    }
-
-    rc = ngx_lockbox_json_string(body, "comment", &decision->comment);
-    n = 0;
-
-    for (i = 0; i < decision->comment.len; i++) {
-        if ((decision->comment.data[i] < 0x20
-             && decision->comment.data[i] != LF)
-            || decision->comment.data[i] == 0x7f)
-        {
-            rc = NGX_ERROR;
-        }
-
-        n += (decision->comment.data[i] & 0xc0) != 0x80;
-    }
-
-    if (rc == NGX_ERROR || n > NGX_HTTP_LOCKBOX_COMMENT_MAX) {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be a text of 1 to 2000 "
-                                      "characters.", "/comment");
-    }
-
-    return ngx_http_lockbox_decision_narrowing(call, decision, fault);
-}
-
-
-static ngx_int_t
-ngx_http_lockbox_decision_narrowing(ngx_http_lockbox_admin_call_t *call,
-    ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault)
-{
-    ngx_int_t      rc;
-    const json_t  *access;
-
-    rc = ngx_lockbox_json_integer(call->body, "duration",
-                                  &decision->duration);
-
-    if (rc == NGX_ERROR
-        || (rc == NGX_OK && decision->duration < NGX_HTTP_LOCKBOX_DURATION_MIN))
-    {
-        return ngx_lockbox_json_fault(call->request->pool, fault,
-                                      "It must be a whole number of seconds, "
-                                      "60 or more.", "/duration");
-    }
-
-    access = json_object_get(call->body, "access");
-
-    if (access == NULL) {
-        return NGX_OK;
-    }
-
-    return ngx_lockbox_scope_parse(call->request->pool, access,
-                                   NGX_LOCKBOX_SCOPE_ACCESS, "/access",
-                                   &decision->scope, fault);
+    return NULL;
 }
 
 
@@ -346,17 +245,17 @@ ngx_http_lockbox_decision_within(ngx_http_lockbox_admin_call_t *call,
 
     request = &decision->request;
 
-    if (decision->duration > request->duration) {
+    if (decision->body.duration > request->duration) {
         return ngx_lockbox_json_fault(call->request->pool, fault,
                                       "It is longer than the request asks "
                                       "for.", "/duration");
     }
 
-    if (decision->scope.nelts == 0) {
+    if (decision->body.scope.nelts == 0) {
         return NGX_OK;
     }
 
-    if (!ngx_lockbox_scope_within(&decision->scope, &request->scope)) {
+    if (!ngx_lockbox_scope_within(&decision->body.scope, &request->scope)) {
         return ngx_lockbox_json_fault(call->request->pool, fault,
                                       "It opens more than the request asks "
                                       "for.", "/access");
@@ -364,7 +263,7 @@ ngx_http_lockbox_decision_within(ngx_http_lockbox_admin_call_t *call,
 
     return ngx_http_lockbox_admin_fits(call, &request->engineer_iss,
                                        &request->engineer_sub,
-                                       &decision->scope, fault);
+                                       &decision->body.scope, fault);
 }
 
 
@@ -425,7 +324,9 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
         return NGX_LOCKBOX_SAME_PERSON;
     }
 
-    if (decision->version != 0 && decision->version != request->version) {
+    if (decision->body.version != 0
+        && decision->body.version != request->version)
+    {
         return NGX_LOCKBOX_CONFLICT;
     }
 
@@ -543,21 +444,22 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
         return args;
     }
 
-    scope = decision->scope.nelts != 0 ? &decision->scope : &request->scope;
+    scope = decision->body.scope.nelts != 0 ? &decision->body.scope
+                                            : &request->scope;
 
     ngx_memzero(&seal, sizeof(ngx_lockbox_seal_t));
 
     seal.engineer_iss = request->engineer_iss;
     seal.engineer_sub = request->engineer_sub;
     seal.version = request->version;
-    seal.duration = decision->duration != 0 ? decision->duration
-                                            : request->duration;
+    seal.duration = decision->body.duration != 0 ? decision->body.duration
+                                                 : request->duration;
     seal.stage = decision->stage;
     seal.decision = decision->step->action;
     seal.prev = request->last;
 
-    if (ngx_http_lockbox_admin_seal(call, &seal, scope, &decision->comment,
-                                    &access, &text)
+    if (ngx_http_lockbox_admin_seal(call, &seal, scope,
+                                    &decision->body.comment, &access, &text)
         != NGX_OK)
     {
         return NULL;
@@ -609,7 +511,7 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
     decision = call->data;
 
     if (result->decision == NGX_LOCKBOX_CONFLICT
-        && decision->version == 0
+        && decision->body.version == 0
         && ++call->attempts < NGX_HTTP_LOCKBOX_ATTEMPTS)
     {
         ngx_http_lockbox_decision_look(call);
@@ -688,11 +590,12 @@ ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
 void
 ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call)
 {
-    ngx_int_t            rc;
-    ngx_lockbox_fault_t  fault;
+    ngx_int_t                rc;
+    ngx_lockbox_fault_t      fault;
+    ngx_lockbox_body_step_t  body;
 
-    rc = ngx_lockbox_json_only(call->request->pool, call->body,
-                               ngx_http_lockbox_grant_members, "", &fault);
+    rc = ngx_lockbox_body_step(call->request->pool, call->body,
+                               NGX_LOCKBOX_BODY_GRANT, &body, &fault);
 
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
@@ -717,6 +620,7 @@ ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
 {
     ngx_int_t                       rc;
     ngx_lockbox_grant_t            *grant;
+    ngx_lockbox_decision_t          decision;
     ngx_http_lockbox_admin_case_t   request;
 
     if (result->decision != NGX_LOCKBOX_ALLOW) {
@@ -760,6 +664,13 @@ ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
+    decision = ngx_http_lockbox_grant_bind(call, grant);
+
+    if (decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse(call, decision, NULL, NULL);
+        return;
+    }
+
     call->data = grant;
 
     if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
@@ -773,8 +684,9 @@ ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
 
 
 /*
- * The grant follows from the seals alone, and always the same one.
- * NGX_DECLINED when its time is over, NGX_ERROR when approvals are missing.
+ * The grant follows from the seals alone, and always the same one but for
+ * the certificate that it is bound to.  NGX_DECLINED when its time is over,
+ * NGX_ERROR when approvals are missing.
  */
 
 static ngx_int_t
@@ -810,6 +722,30 @@ ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
 }
 
 
+static ngx_lockbox_decision_t
+ngx_http_lockbox_grant_bind(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_grant_t *grant)
+{
+    ngx_http_lockbox_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(call->request, ngx_http_lockbox_module);
+
+    if (lcf->bind == NGX_HTTP_LOCKBOX_BIND_OFF) {
+        return NGX_LOCKBOX_ALLOW;
+    }
+
+    if (ngx_http_lockbox_certificate(call->request, &grant->certificate)
+        != NGX_OK)
+    {
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
+
+    return grant->certificate.len == 0
+           && lcf->bind == NGX_HTTP_LOCKBOX_BIND_REQUIRED
+           ? NGX_LOCKBOX_WRONG_CERTIFICATE : NGX_LOCKBOX_ALLOW;
+}
+
+
 ngx_int_t
 ngx_http_lockbox_admin_fits(ngx_http_lockbox_admin_call_t *call,
     const ngx_str_t *engineer_iss, const ngx_str_t *engineer_sub,
@@ -822,6 +758,11 @@ ngx_http_lockbox_admin_fits(ngx_http_lockbox_admin_call_t *call,
 
     mcf = ngx_http_get_module_main_conf(call->request,
                                         ngx_http_lockbox_module);
+
+    /* some proxy may bind it to a certificate */
+
+    ngx_str_set(&grant.certificate,
+                "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
 
     grant.id = call->id;
     grant.tenant = call->tenant;

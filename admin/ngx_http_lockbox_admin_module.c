@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_certificate.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_text.h"
 
@@ -244,6 +245,10 @@ ngx_http_lockbox_admin_merge_loc_conf(ngx_conf_t *cf, void *parent,
                       "\"lockbox_admin on\" in the gated location \"%V\": "
                       "nobody could ask for a grant there; add \"lockbox "
                       "off\"", &conf->prefix);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->enable && ngx_http_lockbox_certificate_note(cf, lcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

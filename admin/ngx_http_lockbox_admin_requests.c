@@ -5,29 +5,16 @@
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
+#include "ngx_lockbox_body.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
-#include "ngx_lockbox_scope.h"
 #include "ngx_lockbox_text.h"
 
 
-#define NGX_HTTP_LOCKBOX_JUSTIFICATION_MIN  10
-#define NGX_HTTP_LOCKBOX_JUSTIFICATION_MAX  2000
-#define NGX_HTTP_LOCKBOX_TICKET_MAX         128
-#define NGX_HTTP_LOCKBOX_DURATION_MIN       60
-#define NGX_HTTP_LOCKBOX_PAGE               50
-#define NGX_HTTP_LOCKBOX_PAGE_MAX           100
-#define NGX_HTTP_LOCKBOX_CURSOR_MAX         64
-
-
-typedef struct {
-    ngx_str_t                  justification;
-    ngx_str_t                  reason;
-    ngx_str_t                  ticket;
-    int64_t                    duration;
-    ngx_lockbox_scope_t        scope;
-} ngx_http_lockbox_filing_t;
+#define NGX_HTTP_LOCKBOX_PAGE        50
+#define NGX_HTTP_LOCKBOX_PAGE_MAX    100
+#define NGX_HTTP_LOCKBOX_CURSOR_MAX  64
 
 
 typedef struct {
@@ -37,17 +24,9 @@ typedef struct {
 } ngx_http_lockbox_query_t;
 
 
-static ngx_int_t ngx_http_lockbox_filing_read(
-    ngx_http_lockbox_admin_call_t *call, ngx_http_lockbox_filing_t *filing,
-    ngx_lockbox_fault_t *fault);
-static ngx_int_t ngx_http_lockbox_filing_ticket(
-    ngx_http_lockbox_admin_call_t *call, ngx_str_t *ticket,
-    ngx_lockbox_fault_t *fault);
-static ngx_uint_t ngx_http_lockbox_filing_prose(const ngx_str_t *text,
-    size_t min, size_t max);
 static json_t *ngx_http_lockbox_filing_args(
     ngx_http_lockbox_admin_call_t *call,
-    const ngx_http_lockbox_filing_t *filing);
+    const ngx_lockbox_body_filing_t *filing);
 static void ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
@@ -60,21 +39,9 @@ static void ngx_http_lockbox_listed_page(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 
 
-static const char *const  ngx_http_lockbox_reasons[] = {
-    "customer_initiated_support", "vendor_initiated_service",
-    "vendor_initiated_review", "third_party_data_request",
-    "production_alert", NULL
-};
-
-
 static const char *const  ngx_http_lockbox_states[] = {
     "awaiting_manager", "awaiting_customer", "needs_info", "approved",
     "denied", "lapsed", "cancelled", "revoked", "completed", "expired", NULL
-};
-
-
-static const char *const  ngx_http_lockbox_filing_members[] = {
-    "justification", "reason", "ticket", "duration", "access", NULL
 };
 
 
@@ -84,7 +51,8 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     ngx_int_t                       rc;
     ngx_http_request_t             *r;
     ngx_lockbox_fault_t             fault;
-    ngx_http_lockbox_filing_t       filing;
+    ngx_lockbox_body_limits_t       limits;
+    ngx_lockbox_body_filing_t       filing;
     ngx_http_lockbox_main_conf_t   *mcf;
     ngx_http_lockbox_admin_conf_t  *conf;
 
@@ -98,7 +66,11 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    rc = ngx_http_lockbox_filing_read(call, &filing, &fault);
+    limits.max_duration = mcf->max_duration;
+    limits.ticket = conf->ticket;
+
+    rc = ngx_lockbox_body_filing(r->pool, call->body, &limits, &filing,
+                                 &fault);
 
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
@@ -161,136 +133,9 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
 }
 
 
-static ngx_int_t
-ngx_http_lockbox_filing_read(ngx_http_lockbox_admin_call_t *call,
-    ngx_http_lockbox_filing_t *filing, ngx_lockbox_fault_t *fault)
-{
-    ngx_int_t                      rc;
-    ngx_pool_t                    *pool;
-    const json_t                  *body;
-    ngx_http_lockbox_main_conf_t  *mcf;
-
-    mcf = ngx_http_get_module_main_conf(call->request,
-                                        ngx_http_lockbox_module);
-    pool = call->request->pool;
-    body = call->body;
-
-    rc = ngx_lockbox_json_only(pool, body, ngx_http_lockbox_filing_members,
-                               "", fault);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (ngx_lockbox_json_string(body, "justification", &filing->justification)
-        != NGX_OK
-        || !ngx_http_lockbox_filing_prose(&filing->justification,
-                                          NGX_HTTP_LOCKBOX_JUSTIFICATION_MIN,
-                                          NGX_HTTP_LOCKBOX_JUSTIFICATION_MAX))
-    {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be a text of 10 to 2000 "
-                                      "characters.", "/justification");
-    }
-
-    if (ngx_lockbox_json_string(body, "reason", &filing->reason) != NGX_OK
-        || !ngx_lockbox_text_among(&filing->reason, ngx_http_lockbox_reasons))
-    {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be one of the reason codes.",
-                                      "/reason");
-    }
-
-    if (ngx_lockbox_json_integer(body, "duration", &filing->duration) != NGX_OK
-        || filing->duration < NGX_HTTP_LOCKBOX_DURATION_MIN
-        || filing->duration > (int64_t) mcf->max_duration)
-    {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be a whole number of seconds "
-                                      "from 60 to the longest window.",
-                                      "/duration");
-    }
-
-    rc = ngx_http_lockbox_filing_ticket(call, &filing->ticket, fault);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_lockbox_scope_parse(pool, json_object_get(body, "access"),
-                                   NGX_LOCKBOX_SCOPE_ACCESS, "/access",
-                                   &filing->scope, fault);
-}
-
-
-static ngx_int_t
-ngx_http_lockbox_filing_ticket(ngx_http_lockbox_admin_call_t *call,
-    ngx_str_t *ticket, ngx_lockbox_fault_t *fault)
-{
-    ngx_int_t                       rc;
-    ngx_http_lockbox_admin_conf_t  *conf;
-
-    conf = ngx_http_lockbox_admin_conf(call->request);
-
-    ngx_str_null(ticket);
-
-    rc = ngx_lockbox_json_string(call->body, "ticket", ticket);
-
-    if (rc == NGX_DECLINED && conf->ticket == NULL) {
-        return NGX_OK;
-    }
-
-    /* one line: "$" in a pattern would take another one for the end, too */
-
-    if (rc != NGX_OK
-        || !ngx_http_lockbox_filing_prose(ticket, 1,
-                                          NGX_HTTP_LOCKBOX_TICKET_MAX)
-        || ngx_strlchr(ticket->data, ticket->data + ticket->len, LF) != NULL)
-    {
-        return ngx_lockbox_json_fault(call->request->pool, fault,
-                                      "It must be a line of 1 to 128 "
-                                      "characters.", "/ticket");
-    }
-
-    if (conf->ticket != NULL
-        && ngx_regex_exec(conf->ticket, ticket, NULL, 0) < 0)
-    {
-        return ngx_lockbox_json_fault(call->request->pool, fault,
-                                      "It is not in the form of a ticket.",
-                                      "/ticket");
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * Whether the text has "min" to "max" characters, and none that would not
- * show.  jansson has made sure that it is UTF-8.
- */
-
-static ngx_uint_t
-ngx_http_lockbox_filing_prose(const ngx_str_t *text, size_t min, size_t max)
-{
-    size_t  i, n;
-
-    n = 0;
-
-    for (i = 0; i < text->len; i++) {
-        if ((text->data[i] < 0x20 && text->data[i] != LF)
-            || text->data[i] == 0x7f)
-        {
-            return 0;
-        }
-
-        n += (text->data[i] & 0xc0) != 0x80;
-    }
-
-    return n >= min && n <= max;
-}
-
-
 static json_t *
 ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
-    const ngx_http_lockbox_filing_t *filing)
+    const ngx_lockbox_body_filing_t *filing)
 {
     json_t                         *args, *request;
     ngx_str_t                       access, decision;

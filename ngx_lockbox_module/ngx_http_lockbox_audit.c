@@ -32,6 +32,7 @@ typedef struct {
     ngx_uint_t            nelts;
     ngx_str_t             id;
     ngx_str_t             request_id;
+    ngx_str_t             methods[2];
 } ngx_http_lockbox_fields_t;
 
 
@@ -380,12 +381,24 @@ ngx_http_lockbox_fields_request(ngx_http_lockbox_fields_t *fields,
     ngx_http_lockbox_audit_conf_t *acf, const ngx_http_lockbox_leg_t *leg)
 {
     ngx_http_request_t         *r;
+    ngx_lockbox_strings_t       methods;
     ngx_http_variable_value_t  *v;
 
     r = leg->request;
 
     ngx_http_lockbox_field_text(fields, "http.request.method",
                                 &r->method_name);
+
+    if (leg->upgrade) {
+        fields->methods[0] = r->method_name;
+        ngx_str_set(&fields->methods[1], NGX_LOCKBOX_UPGRADE);
+
+        methods.elts = fields->methods;
+        methods.nelts = 2;
+
+        ngx_http_lockbox_field_texts(fields, "lockbox.methods", &methods);
+    }
+
     ngx_http_lockbox_field_text(fields, "url.path", &leg->path);
     ngx_http_lockbox_field_text(fields, "source.ip",
                                 &r->connection->addr_text);

@@ -48,6 +48,7 @@ struct ngx_http_lockbox_leg_s {
     unsigned                   intended:1;   /* an intent is on record */
     unsigned                   refused:1;    /* our own answer was sent */
     unsigned                   cut:1;        /* after it was let through */
+    unsigned                   upgrade:1;    /* asks to switch protocols */
     unsigned                   silent:1;     /* a read that is not recorded */
 };
 

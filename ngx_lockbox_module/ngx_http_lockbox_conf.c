@@ -4,6 +4,8 @@
 
 #include "ngx_http_lockbox_audit.h"
 #include "ngx_http_lockbox_module.h"
+#include "ngx_http_lockbox_warnings.h"
+#include "ngx_lockbox_selftest.h"
 #include "ngx_lockbox_text.h"
 
 
@@ -224,7 +226,8 @@ ngx_http_lockbox_conf_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t           *value, text;
     const char          *err;
     ngx_uint_t           private;
-    ngx_lockbox_jwks_t  *keys;
+    ngx_lockbox_key_t   *key;
+    ngx_lockbox_jwks_t  *keys, added;
 
     value = cf->args->elts;
     private = cmd->offset;
@@ -241,9 +244,7 @@ ngx_http_lockbox_conf_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     err = NULL;
 
     if (ngx_lockbox_jwks_pem(cf->pool, &text, private, keys, &err) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" \"%V\" cannot be used: %s", &cmd->name,
-                           &value[1], err);
+        ngx_http_lockbox_conf_unusable(cf, &cmd->name, &value[1], err);
         return NGX_CONF_ERROR;
     }
 
@@ -251,7 +252,52 @@ ngx_http_lockbox_conf_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_explicit_memzero(text.data, text.len);
     }
 
-    return NGX_CONF_OK;
+    /* those before it are proven already */
+
+    key = keys->elts;
+    added = *keys;
+    added.elts = &key[keys->nelts - 1];
+    added.nelts = 1;
+
+    return ngx_http_lockbox_conf_prove(cf, &cmd->name, &value[1], &added,
+                                       private);
+}
+
+
+void
+ngx_http_lockbox_conf_unusable(ngx_conf_t *cf, const ngx_str_t *directive,
+    const ngx_str_t *file, const char *err)
+{
+    /* without its algorithms OpenSSL reads no key, whatever the file has */
+
+    if (!ngx_lockbox_selftest_any(cf->temp_pool)) {
+        err = "OpenSSL, as it is configured, has none of the algorithms";
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" \"%V\" cannot be used: %s",
+                       directive, file, err);
+}
+
+
+char *
+ngx_http_lockbox_conf_prove(ngx_conf_t *cf, const ngx_str_t *directive,
+    const ngx_str_t *file, const ngx_lockbox_jwks_t *keys, ngx_uint_t private)
+{
+    const char               *err;
+    const ngx_lockbox_key_t  *key;
+
+    if (ngx_lockbox_selftest(cf->temp_pool, keys, private, &key, &err)
+        == NGX_OK)
+    {
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"%V\" \"%V\" cannot be used: the %V key \"%V\" %s",
+                       directive, file, &key->alg->name,
+                       key->kid.len != 0 ? &key->kid : &key->thumbprint, err);
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -302,6 +348,8 @@ ngx_http_lockbox_conf_complete(ngx_conf_t *cf,
     if (!ngx_http_lockbox_audit_configured(cf)) {
         return ngx_http_lockbox_conf_missing(cf, mcf, "lockbox_audit_log");
     }
+
+    ngx_http_lockbox_warnings(cf, mcf);
 
     return NGX_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "ngx_http_lockbox_gate.h"
 #include "ngx_http_lockbox_audit.h"
+#include "ngx_http_lockbox_certificate.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_http_lockbox_liveness.h"
 #include "ngx_http_lockbox_module.h"
@@ -29,7 +30,8 @@ typedef struct {
     ngx_http_lockbox_liveness_t   liveness;
     ngx_lockbox_decision_t        decision;
 
-    unsigned                  genuine:1;    /* a grant of ours was shown */
+    unsigned                      shown:1;      /* a grant of ours */
+    unsigned                      genuine:1;    /* and by who may */
     unsigned                      waiting:1;    /* for Redis */
 } ngx_http_lockbox_gate_ctx_t;
 
@@ -40,6 +42,7 @@ static ngx_int_t ngx_http_lockbox_gate_target(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_check(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_uint_t ngx_http_lockbox_gate_one_host(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_lockbox_gate_overridden(ngx_http_request_t *r);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_token(
     ngx_http_request_t *r, ngx_str_t *token);
@@ -68,6 +71,8 @@ static json_t *ngx_http_lockbox_gate_granted(
     const ngx_lockbox_grant_t *grant);
 static json_t *ngx_http_lockbox_gate_offer(
     const ngx_lockbox_target_t *target);
+static json_t *ngx_http_lockbox_gate_methods(
+    const ngx_lockbox_target_t *target);
 static json_t *ngx_http_lockbox_gate_labels(
     const ngx_lockbox_target_t *target);
 
@@ -85,6 +90,7 @@ static const ngx_str_t  ngx_http_lockbox_override_headers[] = {
     ngx_string("x-original-url"),
     ngx_string("x-original-uri"),
     ngx_string("x-rewrite-url"),
+    ngx_string("destination"),             /* of COPY and MOVE, RFC 4918 */
     ngx_null_string
 };
 
@@ -110,6 +116,7 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
 
     leg->decision = NGX_LOCKBOX_NOT_DECIDED;
     leg->refused = 0;
+    leg->upgrade = 0;
     leg->expires = 0;
     leg->path = r->uri;
 
@@ -197,7 +204,8 @@ ngx_http_lockbox_gate_check(ngx_http_request_t *r,
 
     if (!ngx_lockbox_path_canonical(&r->uri)
         || (r->valid_unparsed_uri
-            && !ngx_lockbox_path_spelt(&r->unparsed_uri, &r->uri)))
+            && !ngx_lockbox_path_spelt(&r->unparsed_uri, &r->uri))
+        || !ngx_http_lockbox_gate_one_host(r->main))
     {
         return NGX_LOCKBOX_AMBIGUOUS_TARGET;
     }
@@ -216,6 +224,7 @@ ngx_http_lockbox_gate_target(ngx_http_request_t *r,
 {
     ngx_lockbox_target_t         *target;
     ngx_http_lockbox_loc_conf_t  *lcf;
+    static const ngx_str_t        upgrade = ngx_string("Upgrade");
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
     target = &ctx->target;
@@ -232,13 +241,41 @@ ngx_http_lockbox_gate_target(ngx_http_request_t *r,
     }
 
     target->method = r->method_name;
+    target->upgrade = ngx_http_lockbox_header_find(r, &upgrade, NULL) != 0;
     target->path = r->uri;
+    target->bound = lcf->bind == NGX_HTTP_LOCKBOX_BIND_REQUIRED;
 
     ctx->leg->tenant = target->tenant;
     ctx->leg->service = target->service;
     ctx->leg->labels = target->labels;
+    ctx->leg->upgrade = target->upgrade;
 
     return NGX_OK;
+}
+
+
+/*
+ * nginx takes the server from a request line in absolute form, and may pass
+ * the Host field on.  Of HTTP/2 and later it checks by itself that both agree.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_gate_one_host(ngx_http_request_t *r)
+{
+    ngx_str_t  target;
+
+    if (r->host_start == NULL
+        || r->headers_in.host == NULL
+        || r->http_version > NGX_HTTP_VERSION_11)
+    {
+        return 1;
+    }
+
+    target.data = r->host_start;
+    target.len = (size_t) (r->request_line.data + r->request_line.len
+                           - r->host_start);
+
+    return ngx_lockbox_path_authority(&target, &r->headers_in.host->value);
 }
 
 
@@ -275,16 +312,26 @@ ngx_http_lockbox_gate_open(ngx_http_request_t *r,
     {
         mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
 
-        ctx->genuine = 1;
+        ctx->shown = 1;
         decision = ngx_lockbox_grant_timely(&ctx->grant, ngx_time(),
                                             mcf->leeway);
     } else {
         decision = ngx_http_lockbox_gate_verify(r, ctx, &text);
     }
 
-    if (!ctx->genuine) {
+    if (!ctx->shown) {
         return decision;
     }
+
+    if (ctx->grant.certificate.len != 0
+        && ngx_http_lockbox_certificate(r, &ctx->target.certificate) != NGX_OK)
+    {
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
+
+    /* whoever has stolen it is not told what it opens */
+
+    ctx->genuine = ngx_lockbox_grant_held(&ctx->grant, &ctx->target);
 
     ctx->leg->user_iss = ctx->grant.engineer_iss;
     ctx->leg->user_sub = ctx->grant.engineer_sub;
@@ -324,7 +371,7 @@ ngx_http_lockbox_gate_verify(ngx_http_request_t *r,
                                              : decision;
     }
 
-    ctx->genuine = 1;
+    ctx->shown = 1;
 
     if (decision == NGX_LOCKBOX_ALLOW
         && ngx_http_lockbox_liveness_remember(r, &ctx->liveness, &ctx->grant)
@@ -507,6 +554,8 @@ ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
     ctx->leg->refused = 1;
 
     if (r != r->main) {
+        /* or "error_page 401 =200" would let auth_request pass */
+        r->error_page = 1;
         return (ngx_int_t) ngx_lockbox_decision_info(ctx->decision)->status;
     }
 
@@ -575,7 +624,11 @@ ngx_http_lockbox_gate_asked(const ngx_lockbox_target_t *target)
            != NGX_OK
         || ngx_lockbox_json_set(asked, "labels",
                                 ngx_http_lockbox_gate_labels(target))
-           != NGX_OK)
+           != NGX_OK
+        || (target->upgrade
+            && ngx_lockbox_json_set(asked, "methods",
+                                    ngx_http_lockbox_gate_methods(target))
+               != NGX_OK))
     {
         json_decref(asked);
         return NULL;
@@ -624,9 +677,9 @@ ngx_http_lockbox_gate_offer(const ngx_lockbox_target_t *target)
 {
     json_t  *offer, *item;
 
-    item = json_pack("{s:o, s:[o], s:[o], s:o}",
+    item = json_pack("{s:o, s:o, s:[o], s:o}",
                      "service", ngx_lockbox_json_text(&target->service),
-                     "methods", ngx_lockbox_json_text(&target->method),
+                     "methods", ngx_http_lockbox_gate_methods(target),
                      "paths", ngx_lockbox_json_text(&target->path),
                      "labels", ngx_http_lockbox_gate_labels(target));
 
@@ -637,6 +690,29 @@ ngx_http_lockbox_gate_offer(const ngx_lockbox_target_t *target)
                       "access", item);
 
     return offer;
+}
+
+
+/* What an item has to name. */
+
+static json_t *
+ngx_http_lockbox_gate_methods(const ngx_lockbox_target_t *target)
+{
+    json_t  *methods;
+
+    methods = json_array();
+
+    if (json_array_append_new(methods, ngx_lockbox_json_text(&target->method))
+        != 0
+        || (target->upgrade
+            && json_array_append_new(methods, json_string(NGX_LOCKBOX_UPGRADE))
+               != 0))
+    {
+        json_decref(methods);
+        return NULL;
+    }
+
+    return methods;
 }
 
 

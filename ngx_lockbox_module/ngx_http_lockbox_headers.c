@@ -11,6 +11,8 @@
 
 static ngx_table_elt_t *ngx_http_lockbox_header_next(ngx_list_part_t **part,
     ngx_uint_t *i, const ngx_str_t *name);
+static ngx_uint_t ngx_http_lockbox_header_same(const ngx_str_t *key,
+    const ngx_str_t *name);
 
 
 /* Goes on from *part and *i; nginx's own links depend on its version. */
@@ -25,10 +27,7 @@ ngx_http_lockbox_header_next(ngx_list_part_t **part, ngx_uint_t *i,
         header = (*part)->elts;
 
         while (*i < (*part)->nelts) {
-            if (header[*i].key.len == name->len
-                && ngx_strncasecmp(header[*i].key.data, name->data, name->len)
-                   == 0)
-            {
+            if (ngx_http_lockbox_header_same(&header[*i].key, name)) {
                 return &header[(*i)++];
             }
 
@@ -37,6 +36,36 @@ ngx_http_lockbox_header_next(ngx_list_part_t **part, ngx_uint_t *i,
     }
 
     return NULL;
+}
+
+
+/*
+ * CGI and its heirs read any mark in a name as a hyphen, and nginx passes such
+ * names on where underscores_in_headers or ignore_invalid_headers says so.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_header_same(const ngx_str_t *key, const ngx_str_t *name)
+{
+    u_char  c;
+    size_t  i;
+
+    if (key->len != name->len) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        c = ngx_tolower(key->data[i]);
+
+        if (c != ngx_tolower(name->data[i])
+            && (name->data[i] != '-'
+                || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

@@ -14,8 +14,8 @@
 
 
 /*
- * How many fields of this name, in any case, the request has; "value", unless
- * NULL, becomes the first one's, borrowed.
+ * How many fields of this name, in any case and with any mark for a hyphen, the
+ * request has; "value", unless NULL, becomes the first one's, borrowed.
  */
 ngx_uint_t ngx_http_lockbox_header_find(ngx_http_request_t *r,
     const ngx_str_t *name, ngx_str_t *value);
@@ -27,7 +27,7 @@ ngx_uint_t ngx_http_lockbox_header_find(ngx_http_request_t *r,
 ngx_int_t ngx_http_lockbox_header_add(ngx_http_request_t *r, const char *name,
     const ngx_str_t *value);
 
-/* Takes all response headers of this name, in any case, out. */
+/* Takes all response headers of this name, by the same rule, out. */
 void ngx_http_lockbox_header_remove(ngx_http_request_t *r,
     const ngx_str_t *name);
 

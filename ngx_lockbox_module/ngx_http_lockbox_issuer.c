@@ -209,14 +209,13 @@ ngx_http_lockbox_issuer_keys(ngx_conf_t *cf,
     err = NULL;
 
     if (ngx_lockbox_jwks_parse(cf->pool, &text, keys, &err) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "keys \"%V\" cannot be used: %s", &value[1], err);
+        ngx_http_lockbox_conf_unusable(cf, &value[0], &value[1], err);
         return NGX_CONF_ERROR;
     }
 
     ctx->rule->keys = keys;
 
-    return NGX_CONF_OK;
+    return ngx_http_lockbox_conf_prove(cf, &value[0], &value[1], keys, 0);
 }
 
 

@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_lockbox_module.h"
+#include "ngx_http_lockbox_certificate.h"
 #include "ngx_http_lockbox_gate.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_text.h"
@@ -144,6 +145,13 @@ static ngx_command_t  ngx_http_lockbox_commands[] = {
       offsetof(ngx_http_lockbox_loc_conf_t, realm),
       NULL },
 
+    { ngx_string("lockbox_bind_certificate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_lockbox_certificate_bind,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_loc_conf_t, bind),
+      ngx_http_lockbox_certificate_modes },
+
       ngx_null_command
 };
 
@@ -187,7 +195,9 @@ ngx_http_lockbox_init(ngx_conf_t *cf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
 
-    if (ngx_http_lockbox_conf_complete(cf, mcf) != NGX_OK) {
+    if (ngx_http_lockbox_conf_complete(cf, mcf) != NGX_OK
+        || ngx_http_lockbox_certificate_check(cf, mcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -274,6 +284,8 @@ ngx_http_lockbox_create_main_conf(ngx_conf_t *cf)
         || ngx_array_init(&mcf->accepted, cf->pool, 4,
                           sizeof(ngx_lockbox_key_t)) != NGX_OK
         || ngx_array_init(&mcf->gated, cf->pool, 8,
+                          sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK
+        || ngx_array_init(&mcf->bound, cf->pool, 4,
                           sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK)
     {
         return NULL;
@@ -346,12 +358,18 @@ ngx_http_lockbox_create_loc_conf(ngx_conf_t *cf)
      *     lcf->recorded = { 0, NULL };
      *     lcf->file = { 0, NULL };
      *     lcf->line = 0;
+     *     lcf->bind_file = { 0, NULL };
+     *     lcf->bind_line = 0;
+     *     lcf->server = NULL;
+     *     lcf->loc_conf = NULL;
+     *     lcf->parent = NULL;
      */
 
     lcf->enable = NGX_CONF_UNSET;
     lcf->tenant = NGX_CONF_UNSET_PTR;
     lcf->service = NGX_CONF_UNSET_PTR;
     lcf->token = NGX_CONF_UNSET_PTR;
+    lcf->bind = NGX_CONF_UNSET_UINT;
 
     return lcf;
 }
@@ -363,12 +381,22 @@ ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_lockbox_loc_conf_t *prev = parent;
     ngx_http_lockbox_loc_conf_t *conf = child;
 
+    ngx_http_core_loc_conf_t       *clcf;
     ngx_http_lockbox_loc_conf_t   **gated;
     ngx_http_lockbox_main_conf_t   *mcf;
+
+    conf->server = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+    conf->loc_conf = ((ngx_http_conf_ctx_t *) cf->ctx)->loc_conf;
+    conf->parent = prev;
 
     if (conf->enable == NGX_CONF_UNSET) {
         conf->file = prev->file;
         conf->line = prev->line;
+    }
+
+    if (conf->bind == NGX_CONF_UNSET_UINT) {
+        conf->bind_file = prev->bind_file;
+        conf->bind_line = prev->bind_line;
     }
 
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
@@ -376,6 +404,8 @@ ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->service, prev->service, NULL);
     ngx_conf_merge_ptr_value(conf->token, prev->token, NULL);
     ngx_conf_merge_str_value(conf->realm, prev->realm, "lockbox");
+    ngx_conf_merge_uint_value(conf->bind, prev->bind,
+                              NGX_HTTP_LOCKBOX_BIND_OFF);
 
     if (ngx_http_lockbox_merge_labels(cf, prev, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -394,6 +424,16 @@ ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->post_action.len != 0) {
+        /* it would run as this request, and overwrite how it ended */
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"lockbox on\" in %V:%ui and \"post_action\" exclude "
+                      "each other", &conf->file, conf->line);
+        return NGX_CONF_ERROR;
+    }
+
     ngx_str_set(&conf->recorded, "access");
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
@@ -404,6 +444,10 @@ ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     *gated = conf;
+
+    if (ngx_http_lockbox_certificate_note(cf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     return NGX_CONF_OK;
 }

@@ -33,16 +33,21 @@ typedef struct {
 
     ngx_array_t                gated;          /* of ngx_http_lockbox_loc_
                                                   conf_t *, once merged */
+    ngx_array_t                bound;          /* likewise: where a client
+                                                  certificate is required */
 } ngx_http_lockbox_main_conf_t;
 
 
-typedef struct {
+typedef struct ngx_http_lockbox_loc_conf_s  ngx_http_lockbox_loc_conf_t;
+
+struct ngx_http_lockbox_loc_conf_s {
     ngx_flag_t                 enable;
     ngx_http_complex_value_t  *tenant;
     ngx_http_complex_value_t  *service;
     ngx_http_complex_value_t  *token;          /* NULL: Authorization */
     ngx_array_t               *labels;         /* of ngx_str_t */
     ngx_str_t                  realm;
+    ngx_uint_t                 bind;           /* NGX_HTTP_LOCKBOX_BIND_* */
 
     /*
      * The action that requests of this location go on record with even when
@@ -52,7 +57,14 @@ typedef struct {
 
     ngx_str_t                  file;           /* where it was switched on */
     ngx_uint_t                 line;
-} ngx_http_lockbox_loc_conf_t;
+    ngx_str_t                  bind_file;      /* where "bind" was set */
+    ngx_uint_t                 bind_line;
+
+    /* where it stands; in the configuration of the http block all NULL */
+    ngx_http_core_srv_conf_t     *server;
+    ngx_http_lockbox_loc_conf_t  *parent;      /* ours, around it */
+    void                        **loc_conf;    /* those of all modules here */
+};
 
 
 /*
@@ -75,6 +87,17 @@ char *ngx_http_lockbox_conf_issuer(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_int_t ngx_http_lockbox_conf_complete(ngx_conf_t *cf,
     ngx_http_lockbox_main_conf_t *mcf);
+
+/*
+ * For keys that were read from a file.  The one says in the error log that it
+ * cannot be used, and why; the other one puts them to the self-test, and if
+ * they fail says so, with the key.
+ */
+void ngx_http_lockbox_conf_unusable(ngx_conf_t *cf,
+    const ngx_str_t *directive, const ngx_str_t *file, const char *err);
+char *ngx_http_lockbox_conf_prove(ngx_conf_t *cf, const ngx_str_t *directive,
+    const ngx_str_t *file, const ngx_lockbox_jwks_t *keys,
+    ngx_uint_t private);
 
 /* Registers the variables of the module; for preconfiguration. */
 ngx_int_t ngx_http_lockbox_add_variables(ngx_conf_t *cf);

@@ -12,9 +12,12 @@
 
 
 static ngx_int_t ngx_http_lockbox_net_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lockbox_net_beyond(ngx_http_request_t *r);
 static ngx_http_lockbox_leg_t *ngx_http_lockbox_net_leg(
     ngx_http_request_t *r);
 static ngx_uint_t ngx_http_lockbox_net_own_error(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_lockbox_net_protocol(ngx_http_request_t *r,
+    const ngx_http_lockbox_leg_t *leg);
 static ngx_int_t ngx_http_lockbox_net_mark(ngx_http_request_t *r,
     const ngx_http_lockbox_leg_t *leg);
 static ngx_int_t ngx_http_lockbox_net_stop(ngx_http_request_t *r,
@@ -56,6 +59,21 @@ ngx_module_t  ngx_http_lockbox_net_module = {
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 
+/*
+ * What an upstream has no say in: until when its answer may be used, and who
+ * may keep it.  Some caches prefer these to Cache-Control (RFC 9213).
+ */
+
+static const ngx_str_t  ngx_http_lockbox_net_own[] = {
+    ngx_string("Cache-Control"),
+    ngx_string("CDN-Cache-Control"),
+    ngx_string("Surrogate-Control"),
+    ngx_string("X-Accel-Expires"),
+    ngx_string("Lockbox-Expires"),
+    ngx_null_string
+};
+
+
 static ngx_int_t
 ngx_http_lockbox_net_header_filter(ngx_http_request_t *r)
 {
@@ -65,7 +83,14 @@ ngx_http_lockbox_net_header_filter(ngx_http_request_t *r)
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
 
     if (!lcf->enable) {
-        return ngx_http_next_header_filter(r);
+        return ngx_http_lockbox_net_beyond(r);
+    }
+
+    /* proxy_cache and proxy_store would serve it to others, ungated */
+
+    if (r->upstream != NULL) {
+        r->upstream->cacheable = 0;
+        r->upstream->store = 0;
     }
 
     leg = ngx_http_lockbox_net_leg(r);
@@ -77,6 +102,10 @@ ngx_http_lockbox_net_header_filter(ngx_http_request_t *r)
             return ngx_http_lockbox_net_stop(r, "comes from a shared cache");
         }
 #endif
+
+        if (!ngx_http_lockbox_net_protocol(r, leg)) {
+            return ngx_http_lockbox_net_stop(r, "must not switch protocols");
+        }
 
         if (ngx_http_lockbox_net_mark(r, leg) != NGX_OK) {
             return NGX_ERROR;
@@ -90,6 +119,37 @@ ngx_http_lockbox_net_header_filter(ngx_http_request_t *r)
     }
 
     return ngx_http_lockbox_net_stop(r, "was not allowed by the gate");
+}
+
+
+/*
+ * Where nothing is gated: a request that was allowed can have been led here,
+ * by X-Accel-Redirect and the like, and its answer is under the same grant.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_net_beyond(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_leg_t  *leg;
+
+    leg = ngx_http_lockbox_audit_leg(r, 0);
+
+    if (leg == NULL
+        || leg->decision != NGX_LOCKBOX_ALLOW
+        || leg->expires == 0)
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (!ngx_http_lockbox_net_protocol(r, leg)) {
+        return ngx_http_lockbox_net_stop(r, "must not switch protocols");
+    }
+
+    if (ngx_http_lockbox_net_mark(r, leg) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_next_header_filter(r);
 }
 
 
@@ -134,15 +194,35 @@ ngx_http_lockbox_net_own_error(ngx_http_request_t *r)
 }
 
 
+/*
+ * 1 if the answer switches no protocols, or may.  The configuration may ask
+ * for a switch that the client did not.  And what is no main request of
+ * HTTP/1.1 shares the connection with others, which nginx would hand over with
+ * all that they send.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_net_protocol(ngx_http_request_t *r,
+    const ngx_http_lockbox_leg_t *leg)
+{
+    return r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS
+           || (leg->upgrade
+               && r == r->main
+               && r->http_version == NGX_HTTP_VERSION_11);
+}
+
+
 static ngx_int_t
 ngx_http_lockbox_net_mark(ngx_http_request_t *r,
     const ngx_http_lockbox_leg_t *leg)
 {
     ngx_str_t               value;
+    const ngx_str_t        *name;
     static const ngx_str_t  no_store = ngx_string("no-store");
-    static const ngx_str_t  cache_control = ngx_string("Cache-Control");
 
-    ngx_http_lockbox_header_remove(r, &cache_control);
+    for (name = ngx_http_lockbox_net_own; name->len != 0; name++) {
+        ngx_http_lockbox_header_remove(r, name);
+    }
 
     value.data = ngx_pnalloc(r->pool, NGX_LOCKBOX_TIME_LEN);
     if (value.data == NULL) {
@@ -180,6 +260,7 @@ ngx_http_lockbox_net_stop(ngx_http_request_t *r, const char *reason)
     leg->refused = 1;
 
     if (r != r->main) {
+        r->error_page = 1;
         return ngx_http_filter_finalize_request(r,
                                                 &ngx_http_lockbox_net_module,
                                                 NGX_HTTP_SERVICE_UNAVAILABLE);

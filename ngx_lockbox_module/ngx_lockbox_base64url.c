@@ -15,6 +15,22 @@ static const u_char  ngx_lockbox_base64url_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 
+/*
+ * The place of each byte in the alphabet, from 1; 0 is none.  What follows
+ * ASCII has none.
+ */
+static const u_char  ngx_lockbox_base64url_places[256] = {
+     0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+     0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+     0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0, 63,  0,  0,
+    53, 54, 55, 56, 57, 58, 59, 60, 61, 62,  0,  0,  0,  0,  0,  0,
+     0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15,
+    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,  0,  0,  0,  0, 64,
+     0, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41,
+    42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,  0,  0,  0,  0,  0
+};
+
+
 void
 ngx_lockbox_base64url_encode(ngx_str_t *dst, const u_char *src, size_t len)
 {
@@ -52,11 +68,10 @@ ngx_int_t
 ngx_lockbox_base64url_decode(ngx_pool_t *pool, const ngx_str_t *src,
     ngx_str_t *dst)
 {
-    u_char        *p, *data;
-    size_t         i;
-    uint32_t       acc;
-    ngx_uint_t     bits;
-    const u_char  *letter;
+    u_char      *p, *data, place;
+    size_t       i;
+    uint32_t     acc;
+    ngx_uint_t   bits;
 
     if (src->len % 4 == 1) {
         return NGX_DECLINED;
@@ -72,14 +87,13 @@ ngx_lockbox_base64url_decode(ngx_pool_t *pool, const ngx_str_t *src,
     bits = 0;
 
     for (i = 0; i < src->len; i++) {
-        letter = memchr(ngx_lockbox_base64url_alphabet, src->data[i],
-                        sizeof(ngx_lockbox_base64url_alphabet) - 1);
+        place = ngx_lockbox_base64url_places[src->data[i]];
 
-        if (letter == NULL) {
+        if (place == 0) {
             return NGX_DECLINED;
         }
 
-        acc = acc << 6 | (uint32_t) (letter - ngx_lockbox_base64url_alphabet);
+        acc = acc << 6 | (uint32_t) (place - 1);
         bits += 6;
 
         if (bits >= 8) {

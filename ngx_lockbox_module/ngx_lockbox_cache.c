@@ -19,9 +19,8 @@
 #include "ngx_lockbox_cache.h"
 
 
-/* Cells of facts to entries of liveness: 5 to 2, what an ordinary grant takes. */
-#define NGX_LOCKBOX_CELLS_NUM   5
-#define NGX_LOCKBOX_CELLS_DEN   2
+/* Cells of facts to an entry of liveness: what an ordinary grant takes. */
+#define NGX_LOCKBOX_CELLS       3
 
 #define NGX_LOCKBOX_SLOTS_MAX   0x7fffffff
 
@@ -154,25 +153,23 @@ ngx_lockbox_cache_create(void *memory, size_t size)
 
     /* in bytes, an entry of liveness with the facts that go with it */
 
-    unit = NGX_LOCKBOX_CELLS_DEN
-           * (sizeof(ngx_lockbox_liveness_t) + sizeof(uint32_t))
-           + NGX_LOCKBOX_CELLS_NUM
-           * (sizeof(ngx_lockbox_facts_t) + sizeof(uint32_t));
+    unit = sizeof(ngx_lockbox_liveness_t) + sizeof(uint32_t)
+           + NGX_LOCKBOX_CELLS
+             * (sizeof(ngx_lockbox_facts_t) + sizeof(uint32_t));
 
     n = ngx_min((size - sizeof(ngx_lockbox_zone_t)) / unit,
-                NGX_LOCKBOX_SLOTS_MAX / NGX_LOCKBOX_CELLS_NUM);
+                NGX_LOCKBOX_SLOTS_MAX / NGX_LOCKBOX_CELLS);
 
     ngx_memzero(zone, sizeof(ngx_lockbox_zone_t));
 
     place = sizeof(ngx_lockbox_zone_t);
 
     ngx_lockbox_cache_table(zone, &zone->liveness, &place,
-                            sizeof(ngx_lockbox_liveness_t),
-                            n * NGX_LOCKBOX_CELLS_DEN);
+                            sizeof(ngx_lockbox_liveness_t), n);
 
     ngx_lockbox_cache_table(zone, &zone->facts, &place,
                             sizeof(ngx_lockbox_facts_t),
-                            n * NGX_LOCKBOX_CELLS_NUM);
+                            n * NGX_LOCKBOX_CELLS);
 
     ngx_lockbox_cache_empty(zone);
 

@@ -27,9 +27,10 @@ static const ngx_lockbox_decision_info_t
 
     ngx_lockbox_row(AMBIGUOUS_TARGET, "ambiguous_target", 400,
         NGX_LOCKBOX_INVALID_REQUEST, "Ambiguous target",
-        "The path can be read in more than one way. Send it in its plain "
-        "form, without dot segments, double or encoded slashes, backslashes "
-        "or semicolons."),
+        "The target can be read in more than one way. Send the path in its "
+        "plain form, without dot segments, double or encoded slashes, "
+        "backslashes or semicolons, and no other host than in the Host "
+        "field."),
 
     ngx_lockbox_row(OVERRIDE_HEADER, "override_header", 400,
         NGX_LOCKBOX_INVALID_REQUEST, "Overriding header",
@@ -79,6 +80,11 @@ static const ngx_lockbox_decision_info_t
     ngx_lockbox_row(TOO_LONG_LIVED, "too_long_lived", 401,
         NGX_LOCKBOX_INVALID_TOKEN, "Too long-lived",
         "The token lives longer than is accepted here."),
+
+    ngx_lockbox_row(WRONG_CERTIFICATE, "wrong_certificate", 401,
+        NGX_LOCKBOX_INVALID_TOKEN, "Wrong certificate",
+        "A grant that is bound to a client certificate is collected and used "
+        "over TLS connections with that certificate."),
 
     ngx_lockbox_row(REVOKED, "revoked", 401,
         NGX_LOCKBOX_INVALID_TOKEN, "Revoked",

@@ -52,7 +52,8 @@ static const size_t  ngx_lockbox_facts_texts[] = {
     offsetof(ngx_lockbox_grant_t, id),
     offsetof(ngx_lockbox_grant_t, tenant),
     offsetof(ngx_lockbox_grant_t, engineer_iss),
-    offsetof(ngx_lockbox_grant_t, engineer_sub)
+    offsetof(ngx_lockbox_grant_t, engineer_sub),
+    offsetof(ngx_lockbox_grant_t, certificate)
 };
 
 #define NGX_LOCKBOX_FACTS_TEXTS                                               \

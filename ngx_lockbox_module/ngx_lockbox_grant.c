@@ -7,10 +7,15 @@
 
 #include <jansson.h>
 
+#include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_grant.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_token.h"
+
+
+#define NGX_LOCKBOX_GRANT_CNF  "cnf"
+#define NGX_LOCKBOX_GRANT_X5T  "x5t#S256"
 
 
 /* A claim that is a text of the grant. */
@@ -25,6 +30,12 @@ static ngx_int_t ngx_lockbox_grant_texts(ngx_pool_t *pool,
     const json_t *claims, ngx_lockbox_grant_t *grant);
 static ngx_int_t ngx_lockbox_grant_time(const json_t *claims,
     const char *name, time_t *value);
+static ngx_int_t ngx_lockbox_grant_confirmation(ngx_pool_t *pool,
+    const json_t *claims, ngx_str_t *certificate);
+static ngx_int_t ngx_lockbox_grant_copy(ngx_pool_t *pool,
+    const ngx_str_t *text, ngx_str_t *copy);
+static json_t *ngx_lockbox_grant_confirmation_json(
+    const ngx_str_t *certificate);
 
 
 static const ngx_lockbox_grant_text_t  ngx_lockbox_grant_claim_texts[] = {
@@ -49,6 +60,7 @@ ngx_int_t
 ngx_lockbox_grant_parse(ngx_pool_t *pool, const json_t *claims,
     ngx_lockbox_grant_t *grant)
 {
+    time_t     issued;
     ngx_int_t  rc;
 
     rc = ngx_lockbox_grant_texts(pool, claims, grant);
@@ -56,10 +68,20 @@ ngx_lockbox_grant_parse(ngx_pool_t *pool, const json_t *claims,
         return rc;
     }
 
-    if (ngx_lockbox_grant_time(claims, "nbf", &grant->not_before) != NGX_OK
+    if (ngx_lockbox_grant_time(claims, "iat", &issued) != NGX_OK
+        || ngx_lockbox_grant_time(claims, "nbf", &grant->not_before) != NGX_OK
         || ngx_lockbox_grant_time(claims, "exp", &grant->expires) != NGX_OK)
     {
         return NGX_DECLINED;
+    }
+
+    /* no grant is good before it was issued, even if a clock is set back */
+
+    grant->not_before = ngx_max(grant->not_before, issued);
+
+    rc = ngx_lockbox_grant_confirmation(pool, claims, &grant->certificate);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     return ngx_lockbox_scope_parse(pool,
@@ -88,15 +110,23 @@ ngx_lockbox_grant_texts(ngx_pool_t *pool, const json_t *claims,
 
         copy = (ngx_str_t *) ((u_char *) grant + claim->offset);
 
-        copy->data = ngx_pstrdup(pool, &text);
-        if (copy->data == NULL) {
+        if (ngx_lockbox_grant_copy(pool, &text, copy) != NGX_OK) {
             return NGX_ERROR;
         }
-
-        copy->len = text.len;
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_lockbox_grant_copy(ngx_pool_t *pool, const ngx_str_t *text,
+    ngx_str_t *copy)
+{
+    copy->data = ngx_pstrdup(pool, (ngx_str_t *) text);
+    copy->len = text->len;
+
+    return copy->data != NULL ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -113,6 +143,40 @@ ngx_lockbox_grant_time(const json_t *claims, const char *name, time_t *value)
     }
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_lockbox_grant_confirmation(ngx_pool_t *pool, const json_t *claims,
+    ngx_str_t *certificate)
+{
+    ngx_int_t      rc;
+    ngx_str_t      text, raw;
+    const json_t  *cnf;
+
+    ngx_str_null(certificate);
+
+    cnf = json_object_get(claims, NGX_LOCKBOX_GRANT_CNF);
+    if (cnf == NULL) {
+        return NGX_OK;
+    }
+
+    /* what is no object has no members */
+
+    if (json_object_size(cnf) != 1
+        || ngx_lockbox_json_string(cnf, NGX_LOCKBOX_GRANT_X5T, &text)
+           != NGX_OK
+        || text.len != NGX_LOCKBOX_THUMBPRINT_LEN)
+    {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_lockbox_base64url_decode(pool, &text, &raw);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_lockbox_grant_copy(pool, &text, certificate);
 }
 
 
@@ -140,7 +204,11 @@ ngx_lockbox_grant_claims(const ngx_lockbox_grant_t *grant,
         || ngx_lockbox_json_set(claims, "authorization_details",
                ngx_lockbox_scope_json(&grant->scope,
                                       NGX_LOCKBOX_SCOPE_DETAILS))
-           != NGX_OK)
+           != NGX_OK
+        || (grant->certificate.len != 0
+            && ngx_lockbox_json_set(claims, NGX_LOCKBOX_GRANT_CNF,
+                   ngx_lockbox_grant_confirmation_json(&grant->certificate))
+               != NGX_OK))
     {
         json_decref(claims);
         return NULL;
@@ -158,6 +226,37 @@ ngx_lockbox_grant_claims(const ngx_lockbox_grant_t *grant,
     }
 
     return claims;
+}
+
+
+static json_t *
+ngx_lockbox_grant_confirmation_json(const ngx_str_t *certificate)
+{
+    json_t  *cnf;
+
+    cnf = json_object();
+
+    if (ngx_lockbox_json_set(cnf, NGX_LOCKBOX_GRANT_X5T,
+                             ngx_lockbox_json_text(certificate))
+        != NGX_OK)
+    {
+        json_decref(cnf);
+        return NULL;
+    }
+
+    return cnf;
+}
+
+
+ngx_uint_t
+ngx_lockbox_grant_held(const ngx_lockbox_grant_t *grant,
+    const ngx_lockbox_target_t *target)
+{
+    if (grant->certificate.len == 0) {
+        return !target->bound;
+    }
+
+    return ngx_lockbox_name_same(&grant->certificate, &target->certificate);
 }
 
 
@@ -188,6 +287,10 @@ ngx_lockbox_grant_decide(const ngx_lockbox_grant_t *grant,
         return decision;
     }
 
+    if (!ngx_lockbox_grant_held(grant, target)) {
+        return NGX_LOCKBOX_WRONG_CERTIFICATE;
+    }
+
     if (!ngx_lockbox_tenant_valid(&target->tenant)
         || !ngx_lockbox_name_same(&target->tenant, &grant->tenant))
     {
@@ -200,5 +303,5 @@ ngx_lockbox_grant_decide(const ngx_lockbox_grant_t *grant,
 
     return ngx_lockbox_scope_covers(&grant->scope, &target->service,
                                     &target->labels, &target->method,
-                                    &target->path);
+                                    target->upgrade, &target->path);
 }

@@ -39,6 +39,7 @@ ngx_lockbox_identity_open(ngx_pool_t *pool,
 {
     ngx_int_t                    rc;
     ngx_str_t                    sub;
+    ngx_uint_t                   roles;
     ngx_lockbox_token_t          token;
     const ngx_lockbox_issuer_t  *issuer;
     ngx_lockbox_decision_t       decision;
@@ -70,22 +71,23 @@ ngx_lockbox_identity_open(ngx_pool_t *pool,
 
     identity->iss = rules[token.rule].issuer;
     identity->expires = token.expires;
-    identity->roles = ngx_lockbox_identity_roles(issuer, token.claims);
 
-    if (issuer->tenant_claim.len == 0 && issuer->tenant.len == 0) {
-        return NGX_LOCKBOX_ALLOW;
+    roles = ngx_lockbox_identity_roles(issuer, token.claims);
+
+    if (issuer->tenant_claim.len != 0 || issuer->tenant.len != 0) {
+
+        rc = ngx_lockbox_identity_tenant(pool, issuer, token.claims,
+                                         &identity->tenant);
+        if (rc == NGX_ERROR) {
+            return NGX_LOCKBOX_INTERNAL_ERROR;
+        }
+
+        if (rc == NGX_DECLINED) {
+            roles &= ~(NGX_LOCKBOX_ROLE_CUSTOMER|NGX_LOCKBOX_ROLE_AUDITOR);
+        }
     }
 
-    rc = ngx_lockbox_identity_tenant(pool, issuer, token.claims,
-                                     &identity->tenant);
-    if (rc == NGX_ERROR) {
-        return NGX_LOCKBOX_INTERNAL_ERROR;
-    }
-
-    if (rc == NGX_DECLINED) {
-        identity->roles &= ~(NGX_LOCKBOX_ROLE_CUSTOMER
-                             |NGX_LOCKBOX_ROLE_AUDITOR);
-    }
+    identity->roles = roles;
 
     return NGX_LOCKBOX_ALLOW;
 }

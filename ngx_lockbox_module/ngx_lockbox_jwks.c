@@ -767,9 +767,18 @@ ngx_uint_t
 ngx_lockbox_jwks_verify(const ngx_lockbox_key_t *key, const ngx_str_t *data,
     const ngx_str_t *signature)
 {
+    return ngx_lockbox_jwks_check(key, data, signature) == NGX_OK;
+}
+
+
+ngx_int_t
+ngx_lockbox_jwks_check(const ngx_lockbox_key_t *key, const ngx_str_t *data,
+    const ngx_str_t *signature)
+{
     int            good;
     size_t         len;
     u_char         der[NGX_LOCKBOX_ECDSA_DER_MAX];
+    ngx_int_t      rc;
     EVP_MD_CTX    *ctx;
     const u_char  *sig;
 
@@ -777,28 +786,34 @@ ngx_lockbox_jwks_verify(const ngx_lockbox_key_t *key, const ngx_str_t *data,
     len = signature->len;
 
     if (key->alg->field != 0) {
-        if (ngx_lockbox_ecdsa_der(key->alg, signature, der, &len) != NGX_OK) {
-            return 0;
+        rc = ngx_lockbox_ecdsa_der(key->alg, signature, der, &len);
+        if (rc != NGX_OK) {
+            return rc;
         }
 
         sig = der;
     }
 
+    good = -1;
     ctx = EVP_MD_CTX_new();
 
-    good = ctx != NULL
-           && EVP_DigestVerifyInit_ex(ctx, NULL, key->alg->digest, NULL, NULL,
-                                      key->pkey, NULL) == 1
-           && EVP_DigestVerify(ctx, sig, len, data->data, data->len) == 1;
+    if (ctx != NULL
+        && EVP_DigestVerifyInit_ex(ctx, NULL, key->alg->digest, NULL, NULL,
+                                   key->pkey, NULL) == 1)
+    {
+        good = EVP_DigestVerify(ctx, sig, len, data->data, data->len);
+    }
 
     EVP_MD_CTX_free(ctx);
 
-    if (!good) {
-        /* or the next user of the error queue would report it as his own */
-        ERR_clear_error();
+    if (good == 1) {
+        return NGX_OK;
     }
 
-    return (ngx_uint_t) good;
+    /* or the next user of the error queue would report it as his own */
+    ERR_clear_error();
+
+    return good == 0 ? NGX_DECLINED : NGX_ERROR;
 }
 
 
@@ -812,7 +827,7 @@ ngx_lockbox_ecdsa_der(const ngx_lockbox_alg_t *alg, const ngx_str_t *raw,
     ECDSA_SIG  *sig;
 
     if (raw->len != 2 * alg->field) {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     sig = ECDSA_SIG_new();

@@ -78,6 +78,14 @@ ngx_uint_t ngx_lockbox_jwks_verify(const ngx_lockbox_key_t *key,
     const ngx_str_t *data, const ngx_str_t *signature);
 
 /*
+ * The same for who must tell a wrong signature from one that could not be
+ * judged: NGX_OK, NGX_DECLINED for the former, NGX_ERROR for the latter
+ * (without memory, or when OpenSSL refuses key or algorithm).
+ */
+ngx_int_t ngx_lockbox_jwks_check(const ngx_lockbox_key_t *key,
+    const ngx_str_t *data, const ngx_str_t *signature);
+
+/*
  * Signs "data" with a private key and its algorithm; the signature, in the
  * form of RFC 7515 (ECDSA as R || S), is pool memory.  NGX_ERROR without
  * memory or when OpenSSL refuses.

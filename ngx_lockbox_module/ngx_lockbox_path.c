@@ -38,6 +38,7 @@ static uint32_t ngx_lockbox_path_decode(const u_char **pos,
 static u_char ngx_lockbox_path_unescape(const u_char **pos,
     const u_char *last);
 static ngx_uint_t ngx_lockbox_path_unreserved(u_char c);
+static ngx_uint_t ngx_lockbox_path_delimiter(u_char c);
 
 
 static const ngx_lockbox_path_utf8_t  ngx_lockbox_path_utf8[] = {
@@ -320,6 +321,40 @@ ngx_lockbox_path_unreserved(u_char c)
            || (c >= 'A' && c <= 'Z')
            || (c >= '0' && c <= '9')
            || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+
+ngx_uint_t
+ngx_lockbox_path_authority(const ngx_str_t *target, const ngx_str_t *host)
+{
+    size_t  i, len;
+
+    for (len = 0; len < target->len; len++) {
+        if (ngx_lockbox_path_delimiter(target->data[len])) {
+            break;
+        }
+    }
+
+    if (len == 0 || len != host->len) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+        if (ngx_tolower(target->data[i]) != ngx_tolower(host->data[i])) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* RFC 3986 section 3.2, and the blank behind a target. */
+
+static ngx_uint_t
+ngx_lockbox_path_delimiter(u_char c)
+{
+    return c == '/' || c == '?' || c == '#' || c == ' ';
 }
 
 

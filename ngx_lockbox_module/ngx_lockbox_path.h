@@ -32,6 +32,14 @@ ngx_uint_t ngx_lockbox_path_spelt(const ngx_str_t *target,
     const ngx_str_t *path);
 
 /*
+ * 1 if the authority that "target" begins with, which is what stands behind
+ * "http://" in the absolute form of a target (RFC 9112 section 3.2.2) and may
+ * go on behind it, is the text "host" but for the case of ASCII letters.
+ */
+ngx_uint_t ngx_lockbox_path_authority(const ngx_str_t *target,
+    const ngx_str_t *host);
+
+/*
  * 1 if "prefix" covers "path", cut at '/': "/a/b" covers "/a/b" and all below
  * it, "/a/b/" only what is below it ("/a/b/" itself included), "/" covers
  * everything.  Both must be canonical.

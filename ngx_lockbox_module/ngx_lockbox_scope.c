@@ -66,13 +66,14 @@ static ngx_uint_t ngx_lockbox_scope_item_within(
     const ngx_lockbox_item_t *narrow, const ngx_lockbox_item_t *wide);
 static ngx_uint_t ngx_lockbox_scope_reach(const ngx_lockbox_item_t *item,
     const ngx_str_t *service, const ngx_lockbox_strings_t *labels,
-    const ngx_str_t *method, const ngx_str_t *path);
+    const ngx_str_t *method, ngx_uint_t upgrade, const ngx_str_t *path);
 static ngx_uint_t ngx_lockbox_scope_has(const ngx_lockbox_strings_t *strings,
     const ngx_str_t *text);
 static ngx_uint_t ngx_lockbox_scope_has_all(
     const ngx_lockbox_strings_t *strings, const ngx_lockbox_strings_t *part);
 static ngx_uint_t ngx_lockbox_scope_has_method(
-    const ngx_lockbox_strings_t *methods, const ngx_str_t *method);
+    const ngx_lockbox_strings_t *methods, const ngx_str_t *method,
+    ngx_uint_t upgrade);
 static ngx_uint_t ngx_lockbox_scope_has_path(
     const ngx_lockbox_strings_t *paths, const ngx_str_t *path);
 
@@ -476,7 +477,7 @@ ngx_lockbox_scope_item_within(const ngx_lockbox_item_t *narrow,
 ngx_lockbox_decision_t
 ngx_lockbox_scope_covers(const ngx_lockbox_scope_t *scope,
     const ngx_str_t *service, const ngx_lockbox_strings_t *labels,
-    const ngx_str_t *method, const ngx_str_t *path)
+    const ngx_str_t *method, ngx_uint_t upgrade, const ngx_str_t *path)
 {
     ngx_uint_t  i, reach, best;
 
@@ -484,7 +485,7 @@ ngx_lockbox_scope_covers(const ngx_lockbox_scope_t *scope,
 
     for (i = 0; i < scope->nelts; i++) {
         reach = ngx_lockbox_scope_reach(&scope->elts[i], service, labels,
-                                        method, path);
+                                        method, upgrade, path);
         best = ngx_max(best, reach);
     }
 
@@ -500,7 +501,7 @@ ngx_lockbox_scope_covers(const ngx_lockbox_scope_t *scope,
 static ngx_uint_t
 ngx_lockbox_scope_reach(const ngx_lockbox_item_t *item,
     const ngx_str_t *service, const ngx_lockbox_strings_t *labels,
-    const ngx_str_t *method, const ngx_str_t *path)
+    const ngx_str_t *method, ngx_uint_t upgrade, const ngx_str_t *path)
 {
     if (!ngx_lockbox_name_same(&item->service, service)) {
         return 0;
@@ -510,7 +511,7 @@ ngx_lockbox_scope_reach(const ngx_lockbox_item_t *item,
         return 1;
     }
 
-    if (!ngx_lockbox_scope_has_method(&item->methods, method)) {
+    if (!ngx_lockbox_scope_has_method(&item->methods, method, upgrade)) {
         return 2;
     }
 
@@ -556,10 +557,17 @@ ngx_lockbox_scope_has_all(const ngx_lockbox_strings_t *strings,
 
 static ngx_uint_t
 ngx_lockbox_scope_has_method(const ngx_lockbox_strings_t *methods,
-    const ngx_str_t *method)
+    const ngx_str_t *method, ngx_uint_t upgrade)
 {
     static const ngx_str_t  get = ngx_string("GET");
     static const ngx_str_t  head = ngx_string("HEAD");
+    static const ngx_str_t  switching = ngx_string(NGX_LOCKBOX_UPGRADE);
+
+    if (ngx_lockbox_name_same(method, &switching)
+        || (upgrade && !ngx_lockbox_scope_has(methods, &switching)))
+    {
+        return 0;
+    }
 
     return ngx_lockbox_scope_has(methods, method)
            || (ngx_lockbox_name_same(method, &head)

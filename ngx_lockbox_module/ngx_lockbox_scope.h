@@ -21,6 +21,9 @@
 #define NGX_LOCKBOX_PATHS_MAX    16
 #define NGX_LOCKBOX_LABELS_MAX   16
 
+/* Among the methods of an item: the protocol may be switched. */
+#define NGX_LOCKBOX_UPGRADE      "UPGRADE"
+
 
 typedef struct {
     ngx_uint_t             nelts;
@@ -91,12 +94,14 @@ ngx_uint_t ngx_lockbox_scope_within(const ngx_lockbox_scope_t *narrow,
  * labels, the method and the path together.  Otherwise what the item that
  * came closest failed on, in the order service, path, method, label:
  * WRONG_SERVICE, WRONG_PATH, WRONG_METHOD, WRONG_LABEL.  Methods are compared
- * as text; HEAD is covered by GET (RFC 9110 section 9.3.2).
+ * as text; HEAD is covered by GET (RFC 9110 section 9.3.2).  With "upgrade"
+ * the request asks to switch protocols (section 7.8), and the item must name
+ * NGX_LOCKBOX_UPGRADE besides, which covers no method of a request by itself.
  */
 ngx_lockbox_decision_t ngx_lockbox_scope_covers(
     const ngx_lockbox_scope_t *scope, const ngx_str_t *service,
     const ngx_lockbox_strings_t *labels, const ngx_str_t *method,
-    const ngx_str_t *path);
+    ngx_uint_t upgrade, const ngx_str_t *path);
 
 
 #endif /* _NGX_LOCKBOX_SCOPE_H_INCLUDED_ */

@@ -8,6 +8,10 @@
 #include "ngx_lockbox_text.h"
 
 
+/* so far off that no sum of times overflows */
+#define NGX_LOCKBOX_SEAL_AT_MAX  ((int64_t) 1 << 53)
+
+
 static ngx_int_t ngx_lockbox_seal_read(const json_t *claims,
     ngx_lockbox_seal_t *seal);
 static ngx_uint_t ngx_lockbox_seal_concerns(const ngx_lockbox_seal_t *seal,
@@ -191,6 +195,10 @@ ngx_lockbox_seal_read(const json_t *claims, ngx_lockbox_seal_t *seal)
         {
             return NGX_DECLINED;
         }
+    }
+
+    if (seal->at < 0 || seal->at > NGX_LOCKBOX_SEAL_AT_MAX) {
+        return NGX_DECLINED;
     }
 
     if (ngx_lockbox_json_string(claims, "prev", &seal->prev) == NGX_ERROR) {

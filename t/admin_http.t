@@ -94,7 +94,11 @@ sub sizes {
 
         records();
         is(post_filing($text, %how)->status, 413, $name);
-        is_deeply([ map { $_->{'event.reason'} } records() ],
+
+        # nginx is not done with it before it has thrown the body away
+        my @seen;
+        $t->wait_for(sub { push @seen, records(); @seen }, undef, 'a record');
+        is_deeply([ map { $_->{'event.reason'} } @seen ],
                   ['not_decided'], '... is recorded, too');
     }
 

@@ -6,7 +6,9 @@
 use strict;
 use warnings;
 
-use Lockbox::Jose qw(jwk jwks json_encode key thumbprint);
+use MIME::Base64 qw(decode_base64 encode_base64);
+
+use Lockbox::Jose qw(b64url_encode jwk jwks json_encode key thumbprint);
 use Test::Lockbox;
 use Test::Lockbox::Nginxt;
 
@@ -25,6 +27,16 @@ my %half = (private => 'pem', public => 'public_pem');
 
 $t->write_file('vendor.json', jwks($ec));
 $t->write_file('other.json', jwks(key('P-256', 'another')));
+
+# What the names of such files begin with: the id of a published case.
+my %ROWS = ('empty.pem' => 'T03 ', 'empty.json' => 'T03 ',
+            map { ("$_.json" => 'T05 ') } qw(oct long beside hs256));
+
+sub row {
+    my ($file) = @_;
+
+    return $ROWS{$file} // '';
+}
 
 # The key of a directive, in a file with that text.
 sub keyed {
@@ -85,8 +97,8 @@ for my $case ([ lockbox_signing_key => 'private', 'public' ],
         $t->write_file($file, $text);
 
         if ($reason) {
-            rejected($t, "$directive $file", qr/\Q$dir\E\/$file".*$reason/,
-                     \%parts);
+            rejected($t, row($file) . "$directive $file",
+                     qr/\Q$dir\E\/$file".*$reason/, \%parts);
         } else {
             accepted($t, "$directive $file", \%parts);
         }
@@ -128,6 +140,8 @@ my %sets = (
     'enc.json'       => [ jwks(jwk($ec, use => 'enc')),
                           qr/it has no key for signatures/ ],
     'oct.json'       => [ jwks($oct), qr/a key is private or symmetric/ ],
+    'long.json'      => [ jwks({ %$oct, k => 'c2VjcmV0' x 16 }),
+                          qr/a key is private or symmetric/ ],
     'beside.json'    => [ jwks($ec, $oct), qr/a key is private or symmetric/ ],
     'private.json'   => [ jwks($private), qr/a key is private or symmetric/ ],
     'weak.json'      => [ jwks($weak), qr/an RSA key has less than 2048/ ],
@@ -150,7 +164,8 @@ for my $file (sort keys %sets) {
     $t->write_file($file, $text);
 
     if ($reason) {
-        rejected($t, "keys $file", qr/\Q$dir\E\/$file".*$reason/, \%parts);
+        rejected($t, row($file) . "keys $file",
+                 qr/\Q$dir\E\/$file".*$reason/, \%parts);
     } else {
         accepted($t, "keys $file", \%parts);
     }
@@ -199,5 +214,91 @@ rejected($t, 'an accepted key twice', qr/one key, .*"$print", .* twice/,
          { issuers => issuer(keys => 'other.json'),
            directives => { lockbox_signing_key => "$dir/ours.pem",
                            lockbox_accept_key => "$dir/ours.pub.pem" } });
+
+
+# What is well-formed may still not work, which only trying it shows
+
+my $rsa = key('RSA2048', 'vendor');
+my $even = $rsa->{n};
+substr($even, -1) = chr(ord(substr $even, -1) & ~1);
+my %numbers = (odd => $rsa->{n}, even => $even);
+
+for my $name (keys %numbers) {
+    $t->write_file("$name.json", jwks(
+        jwk($ec, kid => 'first'),
+        jwk($rsa, kid => "the-$name", n => b64url_encode($numbers{$name}))));
+}
+
+rejected($t, 'an RSA key that nobody can compute with',
+         qr/\Q$dir\E\/even.json".*RS256 key "the-even" cannot verify any sig/,
+         { issuers => issuer(keys => 'even.json') },
+         { issuers => issuer(keys => 'odd.json') });
+
+# The private half of one key beside the public half of another.
+my $mixed = decode_base64($ec->{pem} =~ s/^-.*//mgr);
+my ($from, $to) = map { "\x04$_->{x}$_->{y}" } $ec, $other;
+die "no point in it\n" unless $mixed =~ s/\Q$from\E/$to/;
+
+$t->write_file('mixed.pem', "-----BEGIN PRIVATE KEY-----\n"
+                            . encode_base64($mixed)
+                            . "-----END PRIVATE KEY-----\n");
+rejected($t, 'a key of two halves that do not match',
+         qr/\Q$dir\E\/mixed.pem".*ES256 key ".{43}" does not verify what it/,
+         { %{ keyed('lockbox_signing_key', 'mixed.pem') },
+           issuers => issuer(keys => 'other.json') },
+         { %{ keyed('lockbox_signing_key', 'ours.pem') },
+           issuers => issuer(keys => 'other.json') });
+
+
+# And OpenSSL may be told not to do what it is needed for
+
+sub openssl_conf {
+    my ($name, $section, $line) = @_;
+
+    return $t->write_file($name, <<"EOF_CONF");
+openssl_conf = openssl_init
+
+[openssl_init]
+$section = the_section
+
+[the_section]
+$line
+EOF_CONF
+}
+
+{
+    local $ENV{OPENSSL_CONF} =
+        openssl_conf('defaults.cnf', 'alg_section', 'default_properties =');
+
+    accepted($t, 'OpenSSL as it comes', {});
+}
+
+{
+    local $ENV{OPENSSL_CONF} =
+        openssl_conf('fips.cnf', 'alg_section',
+                     'default_properties = fips=yes');
+
+    rejected($t, 'OpenSSL without algorithms, an issuer',
+             qr/\Q$dir\E\/vendor.jwks.json".*OpenSSL, as it is conf.*has none/,
+             { directives => { lockbox_signing_key => undef } });
+    rejected($t, 'OpenSSL without algorithms, a key',
+             qr/\Q$dir\E\/ours.pem".*OpenSSL, as it is configured, has none/,
+             keyed('lockbox_signing_key', 'ours.pem'));
+}
+
+# ECDSA takes a random number for each signature, and none to verify.
+{
+    local $ENV{OPENSSL_CONF} =
+        openssl_conf('random.cnf', 'random', 'random = none');
+
+    rejected($t, 'OpenSSL without random numbers',
+             qr/\Q$dir\E\/ours.pem".*ES256 key ".{43}" cannot sign/,
+             { %{ keyed('lockbox_signing_key', 'ours.pem') },
+               issuers => issuer(keys => 'other.json') });
+    accepted($t, 'where only others sign',
+             { directives => { lockbox_accept_key => "$dir/ours.pub.pem",
+                               lockbox_signing_key => undef },
+               issuers => issuer(keys => 'other.json'), locations => '' });
+}
 
 done_testing;

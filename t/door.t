@@ -1,328 +1,314 @@
 #!/usr/bin/perl
 
-# Why: each of these tokens differs from a good grant in one thing.  It has to
-# be refused for that thing, say no more than it may, and never reach the
-# tenant API; the last one of each group is the good one.
+# Why: the header of a token is written by whoever sends it.  The algorithm,
+# the key and the type are what the configuration says, and nothing in the
+# header may change that; each token here differs in one thing from one that
+# passes.
 
 use strict;
 use warnings;
 
-use Lockbox::Jose qw(b64url_decode b64url_encode jwk key sign thumbprint);
+use FindBin;
+use MIME::Base64 qw(encode_base64);
+
+use Lockbox::Jose qw(jwk key thumbprint);
 use Test::Lockbox;
 use Test::Lockbox::Admin;
+use Test::Lockbox::Doors;
 use Test::Lockbox::Refusal;
 
-my $VENDOR = 'https://login.vendor.example';
-
 my $t = Test::Lockbox->new;
-my $signing = Test::Lockbox::Conf::signing_key();
-my $coming = key('RSA2048', 'coming');
 
-$t->write_file('coming.pub.pem', $coming->{public_pem});
-begin($t, server => 'large_client_header_buffers 4 32k;', directives => {
-    lockbox_max_duration => '1h',
-    lockbox_accept_key => '%%TESTDIR%%/coming.pub.pem',
-});
+open_doors($t, accept => [ 'P-521' ]);
 
-my $now = time;
+my $ec = Test::Lockbox::Conf::signing_key();
+my $stranger = key('P-256', 'stranger');
+my @TRUE = (JSON::PP::true, JSON::PP::false);
 
-# What a refusal offers whoever has shown a genuine grant.
-my @HELP = qw(asked granted request);
+# One more case for each of the texts, which the alg says.
+sub algs {
+    my ($id, $word, $options, @algs) = @_;
 
-# Knocks with a grant and expects that word, or "allow".
-sub judge {
-    my ($word, $name, $grant, @more) = @_;
+    return map { [ "$id alg \"$_\"", $word, header => { alg => $_ },
+                   @$options ] } @algs;
+}
 
-    my $response = ref $grant ? $grant : knock($grant);
+# A header with that member.
+sub member {
+    my ($id, $word, $name, $value, $what, @more) = @_;
 
-    if ($word eq 'allow') {
-        let_through($response, $name);
-    } else {
-        refused($response, $word, $name, @more);
+    return [ "$id $name" . ($what // ''), $word, header => { $name => $value },
+             @more ];
+}
+
+try_tokens([ 'the usual one', 'allow' ],
+           [ 'the usual one by an RSA key', 'allow', type => 'RSA2048' ]);
+
+
+# No algorithm
+
+my @none = qw(none None NONE nOnE);
+
+for my $type ('P-256', 'RSA2048') {
+    try_tokens(
+        algs('T01', 'malformed_token', [ alg => 'none', type => $type ], @none),
+        [ 'T01 none and no kid', 'malformed_token', type => $type,
+          header => { alg => 'none', kid => undef }, alg => 'none' ],
+        algs('T02', 'bad_signature', [ type => $type ], @none),
+        algs('T02', 'malformed_token', [ type => $type ], ''),
+        [ 'T02 none, and a signature of one byte', 'bad_signature',
+          type => $type, header => { alg => 'none' },
+          token => sub { "$_[1].$_[2].AA" } ],
+    );
+}
+
+
+# Public keys as secrets.  No key here can be used with an HMAC, and nginx -t
+# takes none that could.
+
+try_tokens(
+    algs('T03', 'bad_signature', [ token => sub { "$_[1].$_[2].AAAA" } ],
+         'HS256'),
+    [ 'T03 HS256 with an empty secret', 'bad_signature', key => '',
+      alg => 'HS256', header => { alg => 'HS256' } ],
+    [ 'T05 HS256 with a short secret', 'bad_signature', key => 'secret',
+      alg => 'HS256', header => { alg => 'HS256' } ],
+);
+
+# The spellings of a public key that somebody may take for a secret.
+sub secrets {
+    my ($key) = @_;
+
+    my $pem = $key->{public_pem};
+    my $der = Lockbox::Jose::openssl($pem, qw(pkey -pubin -outform DER));
+
+    return (
+        'PEM' => $pem, 'PEM without its last line feed' => $pem =~ s/\n\z//r,
+        'PEM with CRLF' => $pem =~ s/\n/\r\n/gr, 'DER' => $der,
+        'JWK' => Lockbox::Jose::json_encode(jwk($key)),
+        'base64' => $pem =~ s/-----.*?-----|\n//gsr,
+    );
+}
+
+for my $case (
+    [ T06 => 'HS256', 'RSA2048', 'bad_signature' ],
+    [ T06 => 'HS256', 'P-256', 'bad_signature' ],
+    [ T07 => 'HS512', 'RSA2048', 'bad_signature' ],
+    [ T08 => 'HS256', 'Ed25519', 'bad_signature' ],
+    [ T08 => 'HS256', 'Ed25519', 'unknown_key' ],
+) {
+    my ($id, $alg, $type, $word) = @$case;
+    my $own = $type eq 'RSA2048' ? $type : 'P-256';
+    my $foreign = key('Ed25519', 'foreign');
+
+    for my $door ('gate', 'admin') {
+        my $key = $type eq 'Ed25519'
+            ? $foreign : Test::Lockbox::Doors::usual($door, $own)->{key};
+        my %kid = $word eq 'unknown_key' ? (kid => thumbprint($foreign)) : ();
+        my %secrets = secrets($key);
+
+        try_tokens(map {
+            [ "$id $alg with the $type key in $_ as secret, $word", $word,
+              at => $door, type => $own, alg => $alg, key => $secrets{$_},
+              header => { alg => $alg, %kid } ]
+        } sort keys %secrets);
     }
-
-    recorded([ $word ], "$name: on record");
-}
-
-sub by_header {
-    my ($word, $name, %header) = @_;
-
-    judge($word, "header: $name", $t->grant(header => \%header));
-}
-
-sub by_claim {
-    my ($word, $name, %claims) = @_;
-
-    my @help = $word =~ /^(?:malformed_token|wrong_issuer)$/ ? () : @HELP;
-
-    judge($word, "claim: $name", $t->grant(claims => \%claims), @help);
-}
-
-# A token whose header and payload are texts.
-sub by_text {
-    my ($word, $name, $header, $payload) = @_;
-
-    my ($good_header, $good_payload) =
-        map { b64url_decode($_) } (split /\./, $t->grant)[0, 1];
-
-    judge($word, "text: $name",
-          sign($header->($good_header), $payload->($good_payload), $signing,
-               alg => 'ES256'));
 }
 
 
-# Type, algorithm, key
+# Another algorithm than the key's
 
-by_header(@$_) for (
-    [ 'wrong_type', 'no typ', typ => undef ],
-    [ 'wrong_type', 'JWT', typ => 'JWT' ],
-    [ 'wrong_type', 'at+jwt', typ => 'at+jwt' ],
-    [ 'wrong_type', 'a seal', typ => 'lockbox-seal+jwt' ],
-    [ 'wrong_type', 'typ in capitals', typ => 'LOCKBOX-GRANT+JWT' ],
-    [ 'malformed_token', 'typ is a number', typ => 1 ],
-    [ 'unknown_key', 'no kid', kid => undef ],
-    [ 'unknown_key', 'an unknown kid', kid => thumbprint(key('P-384')) ],
-    [ 'unknown_key', 'kid is a path', kid => '../../../../dev/null' ],
-    [ 'unknown_key', 'kid is SQL', kid => "a' OR '1'='1" ],
-    [ 'unknown_key', 'kid has CRLF', kid => "a\r\nFLUSHALL\r\n" ],
-    [ 'malformed_token', 'kid is a number', kid => 1 ],
-    [ 'malformed_token', 'kid is long', kid => 'k' x 9000 ],
-    [ 'malformed_token', 'crit', crit => [ 'b64' ], b64 => JSON::PP::false ],
-    [ 'malformed_token', 'crit is empty', crit => [] ],
-    [ 'malformed_token', 'b64', b64 => JSON::PP::true ],
-    [ 'malformed_token', 'zip', zip => 'DEF' ],
-    [ 'malformed_token', 'enc', enc => 'A256GCM' ],
-    [ 'malformed_token', 'cty', cty => 'JWT' ],
-    [ 'malformed_token', 'jku', jku => 'https://evil.example/jwks.json' ],
-    [ 'malformed_token', 'x5u', x5u => 'https://evil.example/cert.pem' ],
-    [ 'malformed_token', 'x5c', x5c => [ 'MIIB' ] ],
-    [ 'malformed_token', 'jwk', jwk => jwk($signing) ],
-    [ 'allow', 'a member that does not matter', x5t => 'abc' ],
-    [ 'allow', 'nothing changed' ],
-);
+try_tokens(
+    algs('T09', 'bad_signature', [], 'es256', 'Es256', 'ES256 ', ' ES256',
+         'ES-256', 'SHA256withECDSA', "\x{ff25}S256", "ES256\n"),
+    algs('T09', 'bad_signature', [ type => 'RSA2048' ], 'rs256', 'Rs256'),
+    [ 'T09 hs256 with the public key as secret', 'bad_signature',
+      key => $ec->{public_pem}, alg => 'HS256', header => { alg => 'hs256' } ],
+    map({ [ "T09 alg is $_->[0]", 'malformed_token',
+            spelt(header => alg => $_->[1]) ] }
+        [ 'a number', 256 ], [ 'a list', '["ES256"]' ], [ 'null', 'null' ],
+        [ 'an object', '{"alg":"ES256"}' ], [ 'true', 'true' ]),
+    [ 'T09 no alg', 'malformed_token', header => { alg => undef } ],
 
-# The algorithm is the key's, whatever the token says, and whoever signed.
-for my $case (
-    [ 'malformed_token', 'none', undef, 'none' ],
-    [ 'bad_signature', 'none, with a signature', $signing, 'none', 'ES256' ],
-    [ 'bad_signature', 'nOnE, with a signature', $signing, 'nOnE', 'ES256' ],
-    [ 'bad_signature', 'HS256, the public PEM as secret',
-      $signing->{public_pem}, 'HS256' ],
-    [ 'bad_signature', 'HS512, the public PEM as secret',
-      $signing->{public_pem}, 'HS512' ],
-    [ 'bad_signature', 'an RSA signature', $coming, 'RS256' ],
-    [ 'bad_signature', 'ES384 by another curve', key('P-384'), 'ES384' ],
-    [ 'bad_signature', 'ES256 by secp256k1', key('secp256k1'), 'ES256' ],
-    [ 'bad_signature', 'ES256 by P-521', key('P-521'), 'ES256' ],
-    [ 'bad_signature', "somebody else's key", key('P-256', 'other'), 'ES256' ],
-    [ 'bad_signature', 'es256', $signing, 'es256', 'ES256' ],
-    [ 'allow', 'ES256', $signing, 'ES256' ],
-) {
-    my ($word, $name, $key, $alg, $really) = @$case;
+    map({ [ "T10 $_ by a key for ES256", 'bad_signature', alg => $_,
+            header => { alg => $_ } ] } 'ES384', 'ES512', 'ES256K'),
+    map({ [ "T10 $_ by a key for RS256", 'bad_signature', alg => $_,
+            type => 'RSA2048', header => { alg => $_ } ] } 'RS384', 'RS512'),
+    map({ [ "T10 $_ with a secret", 'bad_signature', alg => $_,
+            key => 'k' x 64, header => { alg => $_ } ] }
+        'HS256', 'HS384', 'HS512'),
+    algs('T10', 'bad_signature', [], qw(ES384 RS256 EdDSA)),
+    algs('T10', 'bad_signature', [ type => 'RSA2048' ], qw(PS256 ES256 RS384)),
 
-    judge($word, "algorithm: $name",
-          $t->grant(key => $key, alg => $really // $alg,
-                    header => { alg => $alg, kid => thumbprint($signing) }));
-}
-
-judge('bad_signature', 'RS384 by a key for RS256',
-      $t->grant(key => $coming, header => { alg => 'RS384' }));
-judge('allow', 'an accepted key that does not sign here',
-      $t->grant(key => $coming));
-
-
-# Claims
-
-by_claim(@$_) for (
-    [ 'wrong_issuer', 'iss with a slash',
-      iss => 'https://lockbox.vendor.example/' ],
-    [ 'wrong_issuer', 'iss in other case',
-      iss => 'https://Lockbox.vendor.example' ],
-    [ 'wrong_issuer', 'iss of the identity provider', iss => $VENDOR ],
-    [ 'malformed_token', 'no iss', iss => undef ],
-    [ 'malformed_token', 'iss is a list',
-      iss => [ 'https://lockbox.vendor.example' ] ],
-    [ 'wrong_audience', 'another aud', aud => 'tenant-api2' ],
-    [ 'malformed_token', 'no aud', aud => undef ],
-    [ 'malformed_token', 'aud is a list', aud => [ 'tenant-api' ] ],
-    [ 'malformed_token', 'no sub', sub => undef ],
-    [ 'malformed_token', 'sub is empty', sub => '' ],
-    [ 'malformed_token', 'sub is a list', sub => [ 'erin' ] ],
-    [ 'malformed_token', 'sub is a number', sub => 1 ],
-    [ 'malformed_token', 'sub has CRLF', sub => "erin\r\n" ],
-    [ 'malformed_token', 'no engineer_iss', engineer_iss => undef ],
-    [ 'malformed_token', 'engineer_iss is empty', engineer_iss => '' ],
-    [ 'malformed_token', 'no jti', jti => undef ],
-    [ 'malformed_token', 'jti is *', jti => '*' ],
-    [ 'malformed_token', 'jti has CRLF', jti => "a\r\nb" ],
-    [ 'malformed_token', 'jti is a number', jti => 7 ],
-    [ 'malformed_token', 'no tenant', tenant => undef ],
-    [ 'malformed_token', 'tenant is ..', tenant => '..' ],
-    [ 'malformed_token', 'tenant is a list', tenant => [ 'acme' ] ],
-    [ 'allow', 'an unknown claim', colour => 'red' ],
-);
-
-sub paths {
-    return authorization_details => [ {
-        type => 'lockbox', service => 'mail', methods => [ 'GET' ],
-        paths => [ @_ ],
-    } ];
-}
-
-by_claim(@$_) for (
-    [ 'malformed_token', 'no access', authorization_details => undef ],
-    [ 'malformed_token', 'an empty access', authorization_details => [] ],
-    [ 'malformed_token', 'no path', paths() ],
-    [ 'malformed_token', 'an empty path', paths('') ],
-    [ 'malformed_token', 'a relative path', paths('tenants/acme') ],
-    [ 'malformed_token', 'a path with ..', paths('/tenants/acme/../') ],
-    [ 'malformed_token', 'an escaped path', paths('/tenants/%61cme/') ],
-    [ 'malformed_token', 'too many paths',
-      paths(map { "/tenants/acme/mail/$_/" } 1 .. 400) ],
-    [ 'wrong_path', 'another path', paths('/tenants/acme/files/') ],
-    [ 'allow', 'everything below /', paths('/') ],
+    [ 'T11 ES256 by a P-521 key', 'bad_signature', key => key('P-521') ],
+    [ 'T11 ES256 by a P-521 key that is accepted', 'bad_signature',
+      type => 'P-521', at => 'gate', alg => 'ES256',
+      header => { alg => 'ES256' } ],
+    [ 'T11 ES512 by it', 'allow', type => 'P-521', at => 'gate' ],
+    [ 'T11 ES256 by a P-384 key', 'bad_signature', key => key('P-384') ],
+    [ 'T12 ES256 by a secp256k1 key', 'bad_signature',
+      key => key('secp256k1') ],
+    [ 'T12 ES256K by a secp256k1 key', 'bad_signature', alg => 'ES256K',
+      key => key('secp256k1'), header => { alg => 'ES256K' } ],
+    [ "ES256 by somebody else's key", 'bad_signature', key => $stranger ],
+    [ 'ES256 by the key', 'allow' ],
 );
 
 
-# Times; max_duration is an hour, and there is no leeway
+# Twice the same member
 
-by_claim(@$_) for (
-    [ 'malformed_token', 'no exp', exp => undef ],
-    [ 'malformed_token', 'exp is real', exp => $now + 300.5 ],
-    [ 'malformed_token', 'exp is text', exp => '' . ($now + 300) ],
-    [ 'malformed_token', 'exp is true', exp => JSON::PP::true ],
-    [ 'malformed_token', 'exp is 2^63-1', exp => 9223372036854775807 ],
-    [ 'too_long_lived', 'exp in milliseconds', exp => $now * 1000 ],
-    [ 'too_long_lived', 'exp beyond the hour', exp => $now + 7200 ],
-    [ 'expired', 'exp is now', iat => $now - 300, exp => $now ],
-    [ 'expired', 'exp was', iat => $now - 300, exp => $now - 1 ],
-    [ 'malformed_token', 'no nbf', nbf => undef ],
-    [ 'malformed_token', 'nbf is text', nbf => "$now" ],
-    [ 'not_yet_valid', 'nbf to come', nbf => $now + 250 ],
-    [ 'malformed_token', 'no iat', iat => undef ],
-    [ 'malformed_token', 'iat is negative', iat => -1 ],
-    [ 'not_yet_valid', 'iat to come', iat => $now + 250 ],
-    [ 'allow', 'an hour', iat => $now, exp => $now + 3600 ],
+try_tokens(map { [ "T13 $_->[0]", 'malformed_token',
+                   first(header => $_->[1]) ] } (
+    [ 'alg twice', '"alg":"none"' ],
+    [ 'alg twice, the same', '"alg":"ES256"' ],
+    [ 'alg twice, by escape', '"\u0061lg":"none"' ],
+    [ 'alg twice, by the other escape', '"al\u0067":"HS256"' ],
+    [ 'kid twice', '"kid":"x"' ], [ 'typ twice', '"typ":"JWT"' ],
+    [ 'an unknown member twice', '"x":1,"x":1' ],
+));
+try_tokens([ 'T13 alg once, by escape', 'allow',
+             header_text => sub { $_[0] =~ s/"alg"/"\\u0061lg"/r } ],
+           [ 'T13 members in other case', 'allow',
+             first(header => '"ALG":"none"') ]);
+
+
+# The key's name
+
+sub kid_as {
+    my ($change) = @_;
+
+    return (header_text => sub {
+        $_[0] =~ s/"kid":"\K([^"]+)/$change->($1)/er;
+    });
+}
+
+try_tokens(
+    (map { member(T14 => 'unknown_key', kid => $_, " $_") }
+         '../../../../dev/null', '/dev/null', 'file:///dev/null', '.'),
+    (map { member(T15 => 'unknown_key', kid => $_, " $_") }
+         "a' OR '1'='1", "x' UNION SELECT 'secret'--", 'a;b', '*', '%00'),
+    (map { member(T16 => 'unknown_key', kid => $_, ' with CRLF') }
+         "a\r\nFLUSHALL\r\n", "\r\n", thumbprint($ec) . "\r\n"),
+    member(T17 => 'unknown_key', kid => '1', ' "1"'),
+    member(T17 => 'malformed_token', kid => 1, ' 1'),
+    member(T17 => 'malformed_token', kid => '', ' ""'),
+    member(T17 => 'malformed_token', kid => [ thumbprint($ec) ], ' in a list'),
+    member(T17 => 'malformed_token', kid => {}, ' {}'),
+    (map { member(T17 => 'malformed_token', kid => $_, " $_") } @TRUE),
+    (map { [ "T17 kid $_->[0]", 'unknown_key', kid_as($_->[1]) ] }
+         [ 'with a blank behind', sub { "$_[0] " } ],
+         [ 'with a blank in front', sub { " $_[0]" } ],
+         [ 'in small letters', sub { lc $_[0] } ],
+         [ 'cut', sub { substr $_[0], 0, -1 } ],
+         [ 'padded', sub { "$_[0]=" } ]),
+    [ 'T17 kid and a NUL', 'malformed_token',
+      kid_as(sub { "$_[0]\\u0000x" }) ],
+    [ 'T17 kid null', 'malformed_token', spelt(header => kid => 'null') ],
+    member(T17 => { gate => 'unknown_key', admin => 'allow' }, kid => undef,
+           ' missing, of one key'),
+    member(T17 => 'unknown_key', kid => thumbprint(key('P-384')),
+           " of somebody else's key"),
+    member(T18 => 'malformed_token', kid => 'k' x 9000, ' of 9000 bytes'),
+    member(T18 => 'unknown_key', kid => 'k' x 500, ' of 500 bytes'),
+    [ 'T18 the kid of the key', 'allow' ],
 );
 
 
-# JSON
+# What brings a key along, or changes what the rest means.  The signature is
+# genuine, or the attacker's own.
 
-my $same = sub { $_[0] };
+my $certificate = Lockbox::Jose::openssl('', qw(req -x509 -new -subj /CN=evil),
+    '-key', $stranger->{file}, qw(-outform DER));
+my $x5c = [ encode_base64($certificate, '') ];
 
-by_text(@$_) for (
-    [ 'malformed_token', 'alg twice',
-      sub { $_[0] =~ s/\{/{"alg":"none",/r }, $same ],
-    [ 'malformed_token', 'tenant twice, by escape', $same,
-      sub { $_[0] =~ s/\{/{"ten\\u0061nt":"globex",/r } ],
-    [ 'malformed_token', 'a list', $same, sub { "[$_[0]]" } ],
-    [ 'malformed_token', 'NUL and another object', $same,
-      sub { "$_[0]\0{\"tenant\":\"globex\"}" } ],
-    [ 'malformed_token', 'two objects', $same, sub { $_[0] . '{}' } ],
-    [ 'malformed_token', 'a byte order mark', $same,
-      sub { "\xef\xbb\xbf$_[0]" } ],
-    [ 'malformed_token', '2000 levels', $same,
-      sub { $_[0] =~ s/\{/'{"x":' . '[' x 2000 . ']' x 2000 . ','/er } ],
-    [ 'malformed_token', 'NaN', $same, sub { $_[0] =~ s/\{/{"x":NaN,/r } ],
-    [ 'malformed_token', 'an overlong slash', $same,
-      sub { $_[0] =~ s/\{/{"x":"\xc0\xaf",/r } ],
-    [ 'malformed_token', 'a lone surrogate', $same,
-      sub { $_[0] =~ s/\{/{"x":"\\ud800",/r } ],
-    [ 'malformed_token', 'a NUL in a name', $same,
-      sub { $_[0] =~ s/\{/{"x\\u0000":1,/r } ],
-    [ 'allow', 'a pair of surrogates', $same,
-      sub { $_[0] =~ s/\{/{"x":"\\ud83d\\ude00",/r } ],
-    [ 'allow', 'blanks around', $same, sub { " $_[0]\n" } ],
+for my $mine ({}, { key => $stranger }) {
+    my $who = %$mine ? ', by the attacker' : '';
+
+    try_tokens(
+        map { member($_->[0], 'malformed_token', $_->[1], $_->[2], $who,
+                     %$mine) } (
+            [ T19 => x5u => 'https://evil.example/cert.pem' ],
+            [ T19 => x5u => '' ],
+            [ T19 => jku => 'https://evil.example/jwks.json' ],
+            [ T20 => x5c => $x5c ],
+            [ T20 => x5c => [] ],
+            [ T20 => jwk => jwk($stranger) ],
+            [ T20 => jwk => { kty => 'oct', k => 'AA' } ],
+        ));
+}
+
+try_tokens(
+    [ 'T21 crit ["b64"], b64 false', 'malformed_token',
+      header => { crit => [ 'b64' ], b64 => $TRUE[1] } ],
+    [ 'T21 crit ["b64"], b64 false, and so it is', 'malformed_token',
+      header => { crit => [ 'b64' ], b64 => $TRUE[1] },
+      token => sub { join '.', $_[1], 'tenant=acme', $_[3] } ],
+    (map { member(T21 => 'malformed_token', @$_) }
+         [ b64 => $TRUE[1] ], [ b64 => $TRUE[0], ' true' ],
+         [ crit => [ 'exp' ], ' of a claim that is known' ],
+         [ crit => [ 'x' ] ], [ crit => 'alg', ' is a text' ]),
+    member(T22 => 'malformed_token', crit => []),
+    (map { member(T23 => 'malformed_token', cty => $_, " $_") }
+         'JWT', 'jwt', 'text/plain', ''),
+    member(T23 => 'malformed_token', zip => 'DEF'),
+    member(T23 => 'malformed_token', enc => 'A256GCM'),
+    [ 'T23 a token within a token', 'malformed_token',
+      header => { cty => 'JWT' },
+      claims_text => sub { '"' . shown('admin') . '"' } ],
+    (map { member('', 'allow', $_, 'abc', ', which says nothing here') }
+         'x5t', 'x5t#S256', 'X5C', 'url', 'nonce'),
 );
 
 
-# Form
+# The type
 
-my $good = $t->grant;
-my ($header, $payload, $signature) = split /\./, $good;
-my $dashed = $t->grant;
-$dashed = $t->grant until $dashed =~ /\.[^.]*-[^.]*\z/;
+try_tokens(
+    (map { member(T24 => $_->[0], typ => $_->[1],
+                  ' ' . ($_->[1] // 'missing'), at => 'gate') }
+         [ wrong_type => 'at+jwt' ], [ wrong_type => 'JWT' ],
+         [ wrong_type => 'jwt' ], [ wrong_type => undef ],
+         [ wrong_type => 'lockbox-seal+jwt' ],
+         [ wrong_type => 'LOCKBOX-GRANT+JWT' ],
+         [ wrong_type => 'lockbox-grant' ],
+         [ wrong_type => 'lockbox-grant+jwt ' ],
+         [ wrong_type => "lockbox\x{2010}grant+jwt" ],
+         [ wrong_type => 'application/lockbox-grant+jwt' ],
+         [ allow => 'lockbox-grant+jwt' ]),
+    (map { member(T24 => $_->[0], typ => $_->[1],
+                  ' ' . ($_->[1] // 'missing'), at => 'admin') }
+         [ wrong_type => 'lockbox-grant+jwt' ],
+         [ wrong_type => 'lockbox-seal+jwt' ], [ wrong_type => 'logout+jwt' ],
+         [ wrong_type => 'dpop+jwt' ], [ wrong_type => 'secevent+jwt' ],
+         [ wrong_type => 'JWS' ], [ wrong_type => 'JWT ' ],
+         [ wrong_type => 'application/at+jwt' ],
+         [ allow => undef ], [ allow => 'JWT' ], [ allow => 'jwt' ],
+         [ allow => 'at+jwt' ], [ allow => 'AT+JWT' ]),
+    (map { member(T24 => 'malformed_token', typ => $_->[0], " $_->[1]") }
+         [ '', '""' ], [ 1, 1 ], [ [ 'JWT' ], 'in a list' ],
+         [ $TRUE[0], 'true' ]),
+    [ 'T24 an identity token', 'wrong_type', at => 'gate',
+      token => sub { shown('admin') } ],
+    [ 'T24 a grant', 'wrong_type', at => 'admin',
+      token => sub { shown('gate') } ],
+);
 
-for my $case (
-    [ 'malformed_token', 'nothing', '' ],
-    [ 'malformed_token', 'two dots', '..' ],
-    [ 'malformed_token', 'two segments', "$header.$payload" ],
-    [ 'malformed_token', 'no signature', "$header.$payload." ],
-    [ 'malformed_token', 'no header', ".$payload.$signature" ],
-    [ 'malformed_token', 'no payload', "$header..$signature" ],
-    [ 'malformed_token', 'four segments', "$good.$signature" ],
-    [ 'malformed_token', 'a dot in front', ".$good" ],
-    [ 'malformed_token', 'a JWS in JSON',
-      qq({"payload":"$payload","signature":"$signature"}) ],
-    [ 'malformed_token', 'a second token', "$good,$good" ],
-    [ 'malformed_token', 'a second scheme', "Bearer $good" ],
-    [ 'malformed_token', 'two blanks', " $good" ],
-    [ 'malformed_token', 'a TAB within', "$header.$payload.\t$signature" ],
-    [ 'malformed_token', 'padding', "$header=.$payload.$signature" ],
-    [ 'malformed_token', 'the other alphabet', $dashed =~ tr/-/+/r ],
-    [ 'malformed_token', 'a character in the signature', "$good*" ],
-    [ 'bad_signature', 'a longer signature', "${good}AAAA" ],
-    [ 'bad_signature', 'a shorter signature', substr $good, 0, -2 ],
-    [ 'bad_signature', 'r and s are 0',
-      "$header.$payload." . b64url_encode("\0" x 64) ],
-    [ 'bad_signature', 'all ones',
-      "$header.$payload." . b64url_encode("\xff" x 64) ],
-    [ 'bad_signature', 'the signature of another',
-      "$header.$payload." . (split /\./, $t->grant)[2] ],
-    [ 'malformed_token', 'too long', 'a' x 8193 ],
-    [ 'allow', 'nothing changed', $good ],
-) {
-    my ($word, $name, $token) = @$case;
 
-    judge($word, "form: $name",
-          $t->http('GET', $MAIL, headers => { Authorization => "Bearer $token",
-                                              Connection => 'close' }));
+# T04: libjwt's reader of unverified tokens, and whoever else might read one
+
+my $root = "$FindBin::Bin/..";
+my %uses;
+
+for my $file (glob "$root/ngx_lockbox_module/*.c $root/admin/*.c") {
+    my $source = Lockbox::Jose::slurp($file);
+
+    $uses{$1}{ $file =~ s{.*/}{}r }++ while $source =~ /\b(jwt_\w+) *\(/g;
 }
 
+is_deeply([ grep { /^jwt_decode_/ } keys %uses ], [],
+          'T04 jwt_decode_2 is not used');
+is_deeply($uses{jwt_decode}, { 'ngx_lockbox_jwt.c' => 1 },
+          'T04 one place has libjwt read a token');
 
-# The field
-
-for my $case (
-    [ 'no_token', 'no field' ],
-    [ 'no_token', 'an empty field', '' ],
-    [ 'no_token', 'Basic', 'Basic YTpi' ],
-    [ 'no_token', 'another scheme', "Bearers $good" ],
-    [ 'no_token', 'a TAB behind the scheme', "Bearer\t$good" ],
-    [ 'no_token', 'no scheme', $good ],
-    [ 'malformed_token', 'nothing behind the scheme', 'Bearer' ],
-    [ 'allow', 'bearer in small letters', "bearer $good" ],
-    [ 'allow', 'BEARER in capitals', "BEARER $good" ],
-) {
-    my ($word, $name, @values) = @$case;
-
-    judge($word, "field: $name",
-          $t->http('GET', $MAIL,
-                   headers => [ map { [ Authorization => $_ ] } @values ]));
-}
-
-
-# Two fields nginx refuses itself, as far as is known in all versions; if not,
-# the gate does.
-for my $case (
-    [ 'twice the same', "Bearer $good", "Bearer $good" ],
-    [ 'Basic first', 'Basic YTpi', "Bearer $good" ],
-    [ 'an empty one behind', "Bearer $good", '' ],
-) {
-    my ($name, @values) = @$case;
-    my $response = $t->http('GET', $MAIL,
-        headers => [ map { [ Authorization => $_ ] } @values ]);
-
-    is($response->status, 400, "two fields: $name");
-    recorded([ $response->body =~ /<html>/ ? () : 'two_tokens' ],
-             "two fields: $name: on record if the location was known");
-}
-
-
-my @allowed = grep { ($_->{'event.reason'} // '') eq 'allow' }
-              $t->json_lines('audit.log');
-
-is(scalar $t->upstream_requests, @allowed,
-   'the tenant API saw what was allowed, and nothing else');
-is($t->upstream_connections, @allowed, 'and no other connection');
+all_arrivals_allowed();
 
 done_testing;

@@ -13,7 +13,7 @@ use Test::Lockbox::Refusal;
 
 my $t = Test::Lockbox->new;
 
-begin($t);
+begin($t, server => 'proxy_set_header X-Lockbox-Subject $lockbox_subject;');
 
 my $grant = $t->grant(life => 3600);
 my $writing = $t->grant(life => 3600, access => [ {
@@ -63,6 +63,47 @@ recorded([ qw(allow no_token wrong_method allow wrong_tenant
 is(scalar $t->upstream_requests, 2, 'two arrive');
 
 
+# Who somebody was is not who comes next
+
+my $gus = $t->grant(sub => 'gus', life => 3600);
+my $forged = $gus =~ s/\.[^.]*\z/.AAAA/r;
+my %subject = ($grant => 'erin', $gus => 'gus');
+my $kept = $t->http_connect;
+my (@said, @want);
+
+for my $token ($grant, undef, $gus, $forged, $grant, $gus, undef) {
+    $kept->request('GET', $mail, token => $token, keepalive => 1);
+
+    my $response = $kept->response;
+    my $subject = defined $token ? $subject{$token} : undef;
+
+    push @said, [ $response->status,
+        $response->json->{headers}{'x-lockbox-subject'} // '' ];
+    push @want, [ $subject ? 200 : 401, $subject // '' ];
+}
+
+is_deeply(\@said, \@want, 'one after the other, each for himself');
+is_deeply([ map { [ $_->{'http.response.status_code'}, $_->{'user.id'} // '' ] }
+            grep { $_->{'event.type'} eq 'end' } records() ], \@want,
+          'and on record as himself');
+
+
+# What a client says of itself, or of its connection, counts for nothing
+
+my $heard = $t->http('GET', $mail, token => $grant, headers => {
+    'X-Lockbox-Subject' => 'root', Connection => 'close, Authorization',
+})->json->{headers};
+
+is($heard->{'x-lockbox-subject'}, 'erin',
+   'P36 a name that the client brings along');
+is($heard->{authorization}, "Bearer $grant",
+   'P37 a token that the client calls a matter of the connection');
+is($t->http('GET', $mail, headers => {
+       'X-Lockbox-Subject' => 'erin', Connection => 'close, Authorization',
+   })->status, 401, 'P36 P37 nor do they stand for a grant');
+recorded([ qw(allow no_token) ], 'on record');
+
+
 # A body is no request
 
 my $hidden = bytes('GET', $mail, token => $grant);
@@ -76,20 +117,20 @@ for my $case (
     my ($name, %options) = @$case;
 
     is(statuses(2, bytes('POST', $mail, %options), bytes('GET', $mail)),
-       '401 401', "refused, with a body $name, and the connection goes on");
-    recorded([ qw(no_token no_token) ], "a body $name: on record");
+       '401 401', "P33 refused, with a body $name, and the connection goes on");
+    recorded([ qw(no_token no_token) ], "P33 a body $name: on record");
     is(statuses(2, bytes('POST', $mail, %options, token => $grant),
                 bytes('GET', $mail, token => $grant)),
-       '403 200', "refused for its method, with a body $name");
-    recorded([ qw(wrong_method allow) ], "a body $name: on record");
+       '403 200', "P33 refused for its method, with a body $name");
+    recorded([ qw(wrong_method allow) ], "P33 a body $name: on record");
     is(statuses(1, bytes('POST', $mail, %options, token => $writing)), '200',
-       "allowed, with a body $name");
-    recorded([ 'allow' ], "a body $name: one request on record");
+       "P33 allowed, with a body $name");
+    recorded([ 'allow' ], "P33 a body $name: one request on record");
 }
 
 my @bodies = grep { length } map { $_->{body} } $t->upstream_requests;
 is_deeply(\@bodies, [ $hidden, $hidden, $hidden x 1000 ],
-          'bodies arrive whole where they may');
+          'P33 bodies arrive whole where they may');
 
 
 # A body that comes late, or never
@@ -114,7 +155,7 @@ for my $case (
     my ($name, $status, $request) = @$case;
     my $response = $t->http_raw($request);
 
-    is($response->status, $status, "HTTP/$name");
+    is($response->status, $status, "P27 HTTP/$name");
     ok($response->complete, "HTTP/$name: complete");
     recorded([ $status == 200 ? 'allow' : 'no_token' ],
              "HTTP/$name: on record");
@@ -123,8 +164,9 @@ for my $case (
 my $seen = $t->upstream_requests;
 $connection = $t->http_connect;
 $connection->send("GET $mail\r\n");
-unlike($connection->read_all, qr/"uri"/, 'HTTP/0.9: nothing of the tenant API');
-recorded([ 'no_token' ], 'HTTP/0.9: on record');
-is(scalar $t->upstream_requests, $seen, 'HTTP/0.9: nothing arrives');
+unlike($connection->read_all, qr/"uri"/,
+       'P27 HTTP/0.9: nothing of the tenant API');
+recorded([ 'no_token' ], 'P27 HTTP/0.9: on record');
+is(scalar $t->upstream_requests, $seen, 'P27 HTTP/0.9: nothing arrives');
 
 done_testing;

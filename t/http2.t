@@ -183,16 +183,16 @@ sub many_at_once {
         push @wrong, "$path: $got" if $got ne $outcome;
     }
 
-    is("@wrong", '', 'a hundred at once, each by its own token');
+    is("@wrong", '', 'P42 a hundred at once, each by its own token');
 
     my @seen = $t->upstream_requests;
     splice @seen, 0, $before;
-    is(scalar @seen, 50, '... and no more than are let in');
+    is(scalar @seen, 50, 'P42 ... and no more than are let in');
 
     my %records;
 
     push @{ $records{ $_->{'url.path'} } }, $_ for records();
-    is(scalar keys %records, 100, '... all on record');
+    is(scalar keys %records, 100, 'P42 ... all on record');
 
     for my $path (sort keys %expected) {
         my ($stream, $outcome, $user) = @{ $expected{$path} };
@@ -206,7 +206,7 @@ sub many_at_once {
                || grep { ($_->{'user.id'} // '') ne ($user // '') } @records;
     }
 
-    is("@wrong", '', '... each with what became of it, and of whom');
+    is("@wrong", '', 'P42 ... each with what became of it, and of whom');
     $fake->rules;
 }
 
@@ -318,18 +318,18 @@ sub odd_requests {
             my $response = $h2->ask(@request, token => $token);
             my $got = $response->status // 0;
 
-            like($got, ref $status ? $status : qr/^$status$/,
-                 defined $token ? $name : '... and without a token')
+            like($got, ref $status ? $status : qr/^$status$/, "P42 $name")
                 if defined $token;
-            isnt($got, 200, '... and without a token') if !defined $token;
+            isnt($got, 200, "P42 $name, and without a token")
+                if !defined $token;
             $h2->close;
         }
 
-        is($t->upstream_connections, $before, '... nobody was let in');
+        is($t->upstream_connections, $before, "P42 $name: nobody is let in");
     }
 
     is_deeply([ grep { !/^end access / } record_words(records()) ], [],
-              'nor is anything on record but refusals');
+              'P42 nor is anything on record but refusals');
 
     my %fine = (
         'the Host field' => { pseudo => { ':authority' => undef },
@@ -345,7 +345,7 @@ sub odd_requests {
 
         is(outcome(connection()->ask('GET', $path, token => $grant,
                                      %options)),
-           '200 ok', "$name is nothing odd");
+           '200 ok', "P42 $name is nothing odd");
     }
 
     records();

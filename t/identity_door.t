@@ -115,37 +115,15 @@ my $ENGINEER = [ 'engineer' ];
 my $CUSTOMER = [ 'customer', 'acme' ];
 
 
-# Form and type
-
-judge($_->[0], "typ: $_->[1]", pat('single', header => { typ => $_->[2] }))
-    for (
-        [ $ENGINEER, 'none', undef ],
-        [ $ENGINEER, 'JWT', 'JWT' ],
-        [ $ENGINEER, 'jwt', 'jwt' ],
-        [ $ENGINEER, 'at+jwt', 'at+jwt' ],
-        [ $ENGINEER, 'AT+JWT', 'AT+JWT' ],
-        [ 'wrong_type', 'a grant', 'lockbox-grant+jwt' ],
-        [ 'wrong_type', 'a seal', 'lockbox-seal+jwt' ],
-        [ 'wrong_type', 'a logout token', 'logout+jwt' ],
-        [ 'wrong_type', 'a prefix', 'application/at+jwt' ],
-        [ 'malformed_token', 'a number', 1 ],
-    );
-
-judge('wrong_type', 'a grant of ours', $t->grant);
-judge('malformed_token', 'nothing', '');
-judge('malformed_token', 'two tokens', pat('single') . ',' . pat('single'));
-
-
 # Keys
 
-judge($_->[0], "kid: $_->[1]", pat($_->[2], header => { kid => $_->[3] }))
+judge($_->[0], "T17 kid: $_->[1]", pat($_->[2], header => { kid => $_->[3] }))
     for (
         [ $ENGINEER, 'none, of one key', 'single', undef ],
         [ 'unknown_key', 'another one, of one key', 'single', 'x' ],
         [ $ENGINEER, 'of several keys', 'several', thumbprint($KEY{ES256}) ],
         [ 'unknown_key', 'none, of several keys', 'several', undef ],
         [ 'unknown_key', "another issuer's", 'several', thumbprint($single) ],
-        [ 'malformed_token', 'a number', 'single', 1 ],
     );
 
 for my $alg (sort keys %KEY) {
@@ -156,71 +134,53 @@ for my $alg (sort keys %KEY) {
           pat('several', %usual, key => key($KEY{$alg}{type}, 'other'),
               header => { alg => $alg, kid => thumbprint($KEY{$alg}) }));
 
-    for my $secret ($KEY{$alg}{public_pem}, $KEY{$alg}{public_pem} =~ s/\n\z//r)
-    {
-        judge('bad_signature', "HS256 with the public key of $alg",
-              pat('several', key => $secret,
-                  header => { alg => 'HS256', kid => thumbprint($KEY{$alg}) }));
-    }
-
-    judge('bad_signature', "$alg in small letters",
+    judge('bad_signature', "T06 HS256 with the public key of $alg as secret",
+          pat('several', key => $KEY{$alg}{public_pem},
+              header => { alg => 'HS256', kid => thumbprint($KEY{$alg}) }));
+    judge('bad_signature', "T09 $alg in small letters",
           pat('several', %usual, alg => $alg, header => { alg => lc $alg }));
 }
 
 # The algorithm is the key's own; a JWK without one means RS256.
 for my $other (grep { $_ ne 'RS256' } qw(RS384 RS512)) {
-    judge('bad_signature', "$other by a key for RS256",
+    judge('bad_signature', "T10 $other by a key for RS256",
           pat('several', key => $KEY{RS256}, header => { alg => $other }));
-    judge('bad_signature', "$other by a key without alg",
+    judge('bad_signature', "T10 $other by a key without alg",
           pat('customers', header => { alg => $other }));
 }
-judge($CUSTOMER, 'RS256 by a key without alg', pat('customers'));
-judge('malformed_token', 'none',
-      pat('single', key => undef, header => { alg => 'none' }));
+judge($CUSTOMER, 'T10 RS256 by a key without alg', pat('customers'));
+judge('bad_signature', 'T11 ES256 by a key for ES512',
+      pat('several', key => $KEY{ES512}, alg => 'ES256',
+          header => { alg => 'ES256' }));
 
 
-# Issuer, audience, subject
+# Issuers: each is another, whatever their tokens have in common
 
-judge($_->[0], "claim: $_->[1]", pat('single', claims => { $_->[2], $_->[3] }))
+judge($_->[0], "T49 $_->[1]", pat('single', claims => { iss => $_->[2] }))
     for (
-        [ 'wrong_issuer', 'another iss', iss => 'https://single.example/' ],
-        [ 'wrong_issuer', 'iss in other case',
-          iss => 'https://Single.example' ],
-        [ 'unknown_key', 'iss of another', iss => 'https://several.example' ],
-        [ 'malformed_token', 'no iss', iss => undef ],
-        [ $ENGINEER, 'aud in a list', aud => [ 'other', 'lockbox' ] ],
-        [ 'wrong_audience', 'another aud', aud => 'lockbox2' ],
-        [ 'wrong_audience', 'aud of grants', aud => 'tenant-api' ],
-        [ 'wrong_audience', 'others in a list', aud => [ 'a', 'b' ] ],
-        [ 'wrong_audience', 'an empty list', aud => [] ],
-        [ 'malformed_token', 'a list with a number', aud => [ 'lockbox', 1 ] ],
-        [ 'malformed_token', 'no aud', aud => undef ],
-        [ 'malformed_token', 'no sub', sub => undef ],
-        [ 'malformed_token', 'an empty sub', sub => '' ],
-        [ 'malformed_token', 'sub is a number', sub => 7 ],
-        [ 'malformed_token', 'sub has CRLF', sub => "pat\r\n" ],
-        [ $ENGINEER, 'an unknown claim', colour => 'red' ],
+        [ 'wrong_issuer', 'an unknown iss', 'https://none.example' ],
+        [ 'unknown_key', "another's iss", 'https://several.example' ],
+        [ $ENGINEER, 'its own iss', 'https://single.example' ],
     );
 
 
 # Times: one issuer without leeway, one with a minute and ten minutes of life
 
-judge($_->[0], "time: $_->[1]", pat($_->[2], claims => $_->[3]))
+judge($_->[0], $_->[1], pat($_->[2], claims => $_->[3]))
     for (
-        [ 'expired', 'exp is now', 'single', { exp => $now } ],
-        [ 'expired', 'exp is now, leeway', 'several', { exp => $now } ],
-        [ 'malformed_token', 'no exp', 'single', { exp => undef } ],
-        [ 'malformed_token', 'exp is text', 'single', { exp => "$now" } ],
-        [ 'malformed_token', 'no iat', 'single', { iat => undef } ],
-        [ 'not_yet_valid', 'nbf to come', 'single', { nbf => $now + 40 } ],
-        [ $ENGINEER, 'nbf within the leeway', 'several', { nbf => $now + 40 } ],
-        [ 'not_yet_valid', 'nbf beyond it', 'several', { nbf => $now + 200 } ],
-        [ 'not_yet_valid', 'iat to come', 'single', { iat => $now + 40 } ],
-        [ $ENGINEER, 'iat within the leeway', 'several', { iat => $now + 40 } ],
-        [ $ENGINEER, 'ten minutes', 'several', { exp => $now + 600 } ],
-        [ 'too_long_lived', 'more', 'several', { exp => $now + 601 } ],
-        [ $ENGINEER, 'a day', 'single', { exp => $now + 86400 } ],
-        [ 'too_long_lived', 'more than a day', 'single',
+        [ 'expired', 'T48 exp is now, leeway', 'several', { exp => $now } ],
+        [ 'not_yet_valid', 'T46 nbf to come', 'single', { nbf => $now + 40 } ],
+        [ $ENGINEER, 'T46 nbf within the leeway', 'several',
+          { nbf => $now + 40 } ],
+        [ 'not_yet_valid', 'T46 nbf beyond it', 'several',
+          { nbf => $now + 200 } ],
+        [ 'not_yet_valid', 'T47 iat to come', 'single', { iat => $now + 40 } ],
+        [ $ENGINEER, 'T47 iat within the leeway', 'several',
+          { iat => $now + 40 } ],
+        [ $ENGINEER, 'T45 ten minutes', 'several', { exp => $now + 600 } ],
+        [ 'too_long_lived', 'T45 more', 'several', { exp => $now + 601 } ],
+        [ $ENGINEER, 'T45 a day', 'single', { exp => $now + 86400 } ],
+        [ 'too_long_lived', 'T45 more than a day', 'single',
           { exp => $now + 86401 } ],
     );
 

@@ -37,6 +37,16 @@ location /mail/ {
     location /mail/service/ { lockbox_service files; $upstream }
     location /mail/realm/ { lockbox_realm inner; $upstream }
     location /mail/token/ { lockbox_token \$http_x_other; $upstream }
+    location /mail/if/ {
+        lockbox_label e;
+        if (\$arg_if) { $upstream }
+        $upstream
+    }
+    location /mail/except/ {
+        lockbox_label f;
+        limit_except POST { $upstream }
+        $upstream
+    }
     location /mail/off/ {
         lockbox off;
         $upstream
@@ -83,6 +93,9 @@ for my $case (
     [ '/mail/realm/x', 'acme mail abc inner' ],
     [ '/mail/token/x', 'no_token' ],
     [ '/mail/token/x', 'acme mail abc outer', 'X-Other' ],
+    [ '/mail/if/x', 'acme mail abce outer' ],
+    [ '/mail/if/x?if=1', 'acme mail abce outer' ],
+    [ '/mail/except/x', 'acme mail abcf outer' ],
     [ '/mail/off/x', 200 ],
     [ '/mail/off/still/x', 200 ],
     [ '/mail/off/on/x', 'acme mail abc outer' ],

@@ -295,6 +295,8 @@ my %REFUSED = (
     not_yet_valid    => [ $t->grant(claims => { nbf => time + 200 }), $MAIL ],
     expired          => [ $t->grant(iat => time - 600, live => 0), $MAIL ],
     too_long_lived   => [ $t->grant(life => 999999), $MAIL ],
+    wrong_certificate => [ $t->grant(claims => {
+                               cnf => { 'x5t#S256' => 'A' x 43 } }), $MAIL ],
     not_live         => [ $t->grant(live => 0), $MAIL ],
     wrong_tenant     => [ $grant, '/tenants/globex/mail/inbox' ],
     wrong_service    => [ $grant, '/tenants/acme/files/1' ],
@@ -315,6 +317,7 @@ for my $word (sort keys %REFUSED) {
 }
 
 knock($grant, 'DELETE', $MAIL);
+knock($grant, 'GET', $MAIL, Upgrade => 'websocket');
 knock($grant, 'GET', '/tenants/a%20strange%0Atenant/mail/1');
 $t->http_raw("GET $MAIL HTTP/1.0\r\n\r\n");
 

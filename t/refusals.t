@@ -98,6 +98,8 @@ provoke('unknown_key', $t->grant(key => key('P-256', 'foreign')));
 provoke('bad_signature', $good =~ s/\.[^.]*\z/.AAAA/r);
 provoke('wrong_type', $t->grant(header => { typ => 'JWT' }));
 provoke('wrong_issuer', $t->grant(iss => "$iss/"));
+provoke('wrong_certificate', $t->grant(
+    claims => { cnf => { 'x5t#S256' => 'A' x 43 } }));
 provoke('internal_error', $good, uri => '/tenants/acme/mail/said/x');
 
 

@@ -43,6 +43,7 @@ static const row_t  rows[] = {
     { NGX_LOCKBOX_NOT_YET_VALID, "not_yet_valid", 401, TOKEN },
     { NGX_LOCKBOX_EXPIRED, "expired", 401, TOKEN },
     { NGX_LOCKBOX_TOO_LONG_LIVED, "too_long_lived", 401, TOKEN },
+    { NGX_LOCKBOX_WRONG_CERTIFICATE, "wrong_certificate", 401, TOKEN },
     { NGX_LOCKBOX_REVOKED, "revoked", 401, TOKEN },
     { NGX_LOCKBOX_COMPLETED, "completed", 401, TOKEN },
     { NGX_LOCKBOX_NOT_LIVE, "not_live", 401, TOKEN },

@@ -30,6 +30,12 @@ static const char  claims_text[] =
     "\"methods\":[\"GET\"],\"paths\":[\"/tenants/acme/mail/\"],"
     "\"labels\":[\"confidential\"]}]}";
 
+/* SHA-256 of "a" and of "b" */
+#define THUMBPRINT  "ypeBEsobvcr6wjGzmiPcTaeG7_gUfE5yuYB3ha_uSLs"
+#define ANOTHER     "PiPoFgA5WUoziU9lZOGxNIu9egCI1CxKy3PurtWcAJ0"
+
+#define CNF(member)  "{\"x5t#S256\":" member "}"
+
 
 /* The grant of these claims with a member replaced or, by NULL, removed. */
 
@@ -80,6 +86,10 @@ test_parse(ngx_pool_t *pool)
 
     is(parse_with(pool, "colour", "\"red\"", &grant), NGX_OK,
        "unknown claims are ignored");
+    is(grant.certificate.len, 0, "bound to no certificate");
+    is(parse_with(pool, "cnf", CNF("\"" THUMBPRINT "\""), &grant), NGX_OK,
+       "with a confirmation");
+    is_text(&grant.certificate, THUMBPRINT, "bound to that certificate");
     is(parse_with(pool, "nbf", "1700000001", &grant), NGX_OK, "another nbf");
     is(grant.not_before, NBF + 1, "counts, not iat");
 }
@@ -128,6 +138,25 @@ static const bad_t  bad[] = {
     { "exp", "\"1700003600\"" },
     { "exp", "1700003600.5" },
     { "exp", "null" },
+    { "cnf", "null" },
+    { "cnf", "\"" THUMBPRINT "\"" },
+    { "cnf", "[\"x5t#S256\"]" },
+    { "cnf", "{}" },
+    { "cnf", "{\"jkt\":\"" THUMBPRINT "\"}" },
+    { "cnf", "{\"X5T#S256\":\"" THUMBPRINT "\"}" },
+    { "cnf", "{\"x5t#S256\":\"" THUMBPRINT "\",\"kid\":\"a\"}" },
+    { "cnf", CNF("null") },
+    { "cnf", CNF("1") },
+    { "cnf", CNF("\"\"") },
+    { "cnf", CNF("[\"" THUMBPRINT "\"]") },
+    /* 42, 44 and 45 characters, two of which are base64url of other sizes */
+    { "cnf", CNF("\"ypeBEsobvcr6wjGzmiPcTaeG7_gUfE5yuYB3ha_uSg\"") },
+    { "cnf", CNF("\"" THUMBPRINT "A\"") },
+    { "cnf", CNF("\"" THUMBPRINT "=\"") },
+    /* unused bits, and the alphabet of plain base64 */
+    { "cnf", CNF("\"ypeBEsobvcr6wjGzmiPcTaeG7_gUfE5yuYB3ha_uSLt\"") },
+    { "cnf", CNF("\"ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs\"") },
+    { "cnf", CNF("\"ypeBEsobvcr6wjGzmiPcTaeG7_gUfE5yuYB3ha_uSL \"") },
     { "authorization_details", NULL },
     { "authorization_details", "[]" },
     { "authorization_details", "{\"type\":\"lockbox\"," ITEM "}" },
@@ -202,7 +231,19 @@ test_round_trip(ngx_pool_t *pool)
     ok(json_equal(claims, want), "and still the same");
 
     json_decref(claims);
+
+    again.certificate = ngx_shim_str(THUMBPRINT);
+    claims = ngx_lockbox_grant_claims(&again, &issuer, &audience);
+
+    (void) json_object_set_new(want, "cnf",
+                               json_pack("{s:s}", "x5t#S256", THUMBPRINT));
+    ok(json_equal(claims, want), "a confirmation is one more");
+    is(ngx_lockbox_grant_parse(pool, claims, &grant), NGX_OK, "parsed again");
+
+    json_decref(claims);
     json_decref(want);
+
+    is_text(&grant.certificate, THUMBPRINT, "its certificate");
 }
 
 
@@ -286,6 +327,9 @@ decide(const ngx_lockbox_grant_t *grant, const decide_t *row)
     target.service = ngx_shim_str(row->service);
     target.method = ngx_shim_str(row->method);
     target.path = ngx_shim_str(row->path);
+    ngx_str_null(&target.certificate);
+    target.bound = 0;
+    target.upgrade = 0;
     target.labels.nelts = 0;
     target.labels.elts = &label;
 
@@ -314,6 +358,87 @@ test_decide(ngx_pool_t *pool)
            row->tenant, row->service, row->label ? row->label : "",
            row->method, row->path, (long) row->now, (long) row->leeway);
     }
+}
+
+
+typedef struct {
+    const char              *granted;
+    const char              *shown;
+    ngx_uint_t               bound;
+    ngx_lockbox_decision_t   want;
+} hold_t;
+
+
+#define W_CERT  NGX_LOCKBOX_WRONG_CERTIFICATE
+
+
+static const hold_t  holds[] = {
+    { "", "", 0, ALLOW },
+    { "", "", 1, W_CERT },
+    { "", THUMBPRINT, 0, ALLOW },
+    { "", THUMBPRINT, 1, W_CERT },
+    { THUMBPRINT, "", 0, W_CERT },
+    { THUMBPRINT, "", 1, W_CERT },
+    { THUMBPRINT, THUMBPRINT, 0, ALLOW },
+    { THUMBPRINT, THUMBPRINT, 1, ALLOW },
+    { THUMBPRINT, ANOTHER, 0, W_CERT },
+    { THUMBPRINT, ANOTHER, 1, W_CERT },
+    { ANOTHER, THUMBPRINT, 1, W_CERT },
+    { ANOTHER, ANOTHER, 1, ALLOW }
+};
+
+
+static void
+test_certificates(ngx_pool_t *pool)
+{
+    size_t                 i;
+    ngx_str_t              mail;
+    const hold_t          *row;
+    ngx_lockbox_grant_t    grant;
+    ngx_lockbox_target_t   target;
+
+    (void) parse_with(pool, "none", NULL, &grant);
+
+    ngx_memzero(&target, sizeof(target));
+    target.tenant = ngx_shim_str("acme");
+    target.service = mail = ngx_shim_str("mail");
+    target.method = ngx_shim_str("GET");
+    target.path = ngx_shim_str(P);
+
+    for (i = 0; i < sizeof(holds) / sizeof(hold_t); i++) {
+        row = &holds[i];
+
+        grant.certificate = ngx_shim_str(row->granted);
+        target.certificate = ngx_shim_str(row->shown);
+        target.bound = row->bound;
+
+        is(ngx_lockbox_grant_decide(&grant, &target, NBF, 0), row->want,
+           "bound to \"%s\", shown \"%s\", %s", row->granted, row->shown,
+           row->bound ? "required" : "not required");
+        is(ngx_lockbox_grant_held(&grant, &target), row->want == ALLOW,
+           "held likewise");
+    }
+
+    target.upgrade = 1;
+    is(ngx_lockbox_grant_decide(&grant, &target, NBF, 0), W_METHOD,
+       "what is asked for besides the method");
+    target.upgrade = 0;
+
+    /* the order of refusals */
+
+    target.bound = 1;
+    target.certificate = ngx_shim_str(THUMBPRINT);
+    target.service = ngx_shim_str("x");
+    is(ngx_lockbox_grant_decide(&grant, &target, EXP, 0), EXPIRED,
+       "times come before the certificate");
+    target.tenant = ngx_shim_str("evil");
+    is(ngx_lockbox_grant_decide(&grant, &target, NBF, 0), W_CERT,
+       "the certificate comes before the tenant");
+    target.service = mail;
+    target.tenant = ngx_shim_str("acme");
+    target.certificate = ngx_shim_str(ANOTHER);
+    is(ngx_lockbox_grant_decide(&grant, &target, NBF, 0), ALLOW,
+       "and all is well in the end");
 }
 
 
@@ -384,7 +509,8 @@ claims_run(ngx_pool_t *pool, const void *grant)
 
     /* less than all would be worse than nothing */
 
-    is(json_object_size(claims), 10, "all claims are written");
+    is(json_object_size(claims), 11, "all claims are written");
+    is(json_object_size(json_object_get(claims, "cnf")), 1, "down to cnf");
     json_decref(claims);
 
     return NGX_OK;
@@ -398,10 +524,12 @@ test_no_memory(ngx_pool_t *pool)
     ngx_lockbox_grant_t   grant;
 
     claims = json_loads(claims_text, 0, NULL);
+    (void) json_object_set_new(claims, "cnf",
+                               json_pack("{s:s}", "x5t#S256", THUMBPRINT));
     ok(ngx_shim_walk(parse_run, claims) > 8, "each failure to read");
     json_decref(claims);
 
-    (void) parse_with(pool, "none", NULL, &grant);
+    (void) parse_with(pool, "cnf", CNF("\"" THUMBPRINT "\""), &grant);
     ok(ngx_shim_walk(claims_run, &grant) > 30, "each failure to write");
 }
 
@@ -417,6 +545,7 @@ main(void)
     test_bad(pool);
     test_round_trip(pool);
     test_decide(pool);
+    test_certificates(pool);
     test_ill_formed(pool);
     test_no_memory(pool);
 

@@ -12,6 +12,7 @@
 #include "ngx_lockbox_identity.h"
 #include "ngx_lockbox_jwt.h"
 #include "jose.h"
+#include "oom.h"
 #include "ngx_shim.h"
 #include "tap.h"
 
@@ -402,6 +403,40 @@ open_text(ngx_pool_t *pool, const void *text)
 }
 
 
+/* With OpenSSL without memory as well, a signature may not verify. */
+
+static ngx_int_t
+open_libraries(ngx_pool_t *pool, const void *text)
+{
+    ngx_lockbox_identity_t   identity;
+
+    switch (ngx_lockbox_identity_open(pool, &issuers, text, NOW, &identity)) {
+    case NGX_LOCKBOX_ALLOW:
+        return identity.roles == C && identity.tenant.len == 4 ? NGX_OK
+                                                               : NGX_DECLINED;
+
+    case NGX_LOCKBOX_INTERNAL_ERROR:
+    case NGX_LOCKBOX_MALFORMED_TOKEN:
+    case NGX_LOCKBOX_BAD_SIGNATURE:
+        return identity.roles == 0 ? NGX_ERROR : NGX_DECLINED;
+
+    default:
+        return NGX_DECLINED;
+    }
+}
+
+
+static ngx_int_t
+open_forged(ngx_pool_t *pool, const void *text)
+{
+    ngx_int_t  rc;
+
+    rc = open_libraries(pool, text);
+
+    return rc == NGX_OK ? NGX_DECLINED : rc == NGX_ERROR ? NGX_OK : rc;
+}
+
+
 int
 main(void)
 {
@@ -421,6 +456,11 @@ main(void)
     text = token_of(pool, CUSTOMERS, "JWT",
                     "\"roles\":\"approver\",\"tenant_id\":\"acme\"");
     ok(ngx_shim_walk(open_text, &text) > 10, "nothing goes without memory");
+    ok(oom_walk(open_libraries, &text, 1) > 50, "nor OpenSSL without");
+
+    jose_spoil(&text);
+    ok(oom_walk(open_forged, &text, 1) > 50,
+       "a forgery is refused all the same");
 
     ngx_destroy_pool(pool);
 

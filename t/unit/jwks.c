@@ -14,6 +14,7 @@
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_jwks.h"
 #include "jose.h"
+#include "oom.h"
 #include "ngx_shim.h"
 #include "tap.h"
 
@@ -671,6 +672,7 @@ test_signatures(ngx_pool_t *pool)
     size_t              i;
     EVP_PKEY           *pkey;
     ngx_str_t           data, other, sig, shorter, longer, empty, der;
+    ngx_lockbox_alg_t   row;
     ngx_lockbox_key_t   signs, *verifies;
 
     data = ngx_shim_str("what is signed");
@@ -720,6 +722,19 @@ test_signatures(ngx_pool_t *pool)
         sig.data[sig.len / 2] ^= 1;
         is(ngx_lockbox_jwks_verify(verifies, &data, &sig), 0,
            "%s: another bit", algs[i].alg);
+
+        is(ngx_lockbox_jwks_check(verifies, &data, &sig), NGX_DECLINED,
+           "%s: which is wrong", algs[i].alg);
+        is(ngx_lockbox_jwks_check(verifies, &data, &shorter), NGX_DECLINED,
+           "%s: a byte less is wrong", algs[i].alg);
+
+        row = *verifies->alg;
+        row.digest = "no such digest";
+        verifies->alg = &row;
+        is(ngx_lockbox_jwks_check(verifies, &data, &sig), NGX_ERROR,
+           "%s: but not what OpenSSL cannot judge", algs[i].alg);
+        is(ngx_lockbox_jwks_verify(verifies, &data, &sig), 0,
+           "%s: nor is that right", algs[i].alg);
 
         EVP_PKEY_free(pkey);
     }
@@ -862,22 +877,25 @@ test_json_private(ngx_pool_t *pool)
 
 /* Without memory */
 
+#define PAIR                                                                 \
+    set("{" EC_KEY ",\"alg\":\"ES256\",\"use\":\"sig\",\"kid\":\"a\"},"         \
+        "{" RSA_KEY ",\"alg\":\"RS256\",\"use\":\"sig\",\"kid\":\"b\"}")
+
+
 static ngx_int_t
 walk_parse(ngx_pool_t *pool, const void *data)
 {
+    int                  same;
     json_t              *json;
     ngx_str_t            text;
     const char          *err;
     ngx_lockbox_jwks_t   keys;
 
-    (void) data;
-
     if (ngx_array_init(&keys, pool, 1, sizeof(ngx_lockbox_key_t)) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    text = ngx_shim_str(set("{" EC_KEY ",\"kid\":\"a\"},"
-                            "{" RSA_KEY ",\"kid\":\"b\"}"));
+    text = ngx_shim_str(PAIR);
 
     if (ngx_lockbox_jwks_parse(pool, &text, &keys, &err) != NGX_OK) {
         return NGX_ERROR;
@@ -888,17 +906,18 @@ walk_parse(ngx_pool_t *pool, const void *data)
         return NGX_ERROR;
     }
 
+    same = json_equal(json, data);
     json_decref(json);
 
-    return NGX_OK;
+    return same ? NGX_OK : NGX_DECLINED;
 }
 
 
 static ngx_int_t
-walk_sign(ngx_pool_t *pool, const void *data)
+walk_pem(ngx_pool_t *pool, const void *data)
 {
-    ngx_str_t            input, sig;
     const char          *err;
+    ngx_lockbox_key_t   *key;
     ngx_lockbox_jwks_t   keys;
 
     if (ngx_array_init(&keys, pool, 1, sizeof(ngx_lockbox_key_t)) != NGX_OK
@@ -907,22 +926,107 @@ walk_sign(ngx_pool_t *pool, const void *data)
         return NGX_ERROR;
     }
 
-    input = ngx_shim_str("what is signed");
+    key = keys.elts;
 
-    if (ngx_lockbox_jwks_sign(pool, keys.elts, &input, &sig) != NGX_OK) {
+    return keys.nelts == 1 && key->kid.len == 43 && key->pem.len > 100
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+typedef struct {
+    const ngx_lockbox_key_t  *key;
+    ngx_str_t                 input;
+    ngx_str_t                 sig;
+} signed_t;
+
+
+static ngx_int_t
+walk_sign(ngx_pool_t *pool, const void *data)
+{
+    ngx_str_t        sig;
+    const signed_t  *s = data;
+
+    if (ngx_lockbox_jwks_sign(pool, s->key, &s->input, &sig) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_lockbox_jwks_verify(keys.elts, &input, &sig) ? NGX_OK
-                                                           : NGX_DECLINED;
+    /* the failure may be in the first of these, but not in both */
+
+    return ngx_lockbox_jwks_verify(s->key, &s->input, &sig)
+           || ngx_lockbox_jwks_verify(s->key, &s->input, &sig)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+walk_verify(ngx_pool_t *pool, const void *data)
+{
+    const signed_t  *s = data;
+
+    (void) pool;
+
+    return ngx_lockbox_jwks_verify(s->key, &s->input, &s->sig) ? NGX_OK
+                                                              : NGX_ERROR;
+}
+
+
+static ngx_int_t
+walk_forged(ngx_pool_t *pool, const void *data)
+{
+    return walk_verify(pool, data) == NGX_OK ? NGX_DECLINED : NGX_OK;
+}
+
+
+static void
+test_no_memory(ngx_pool_t *pool)
+{
+    size_t               i;
+    json_t              *json;
+    EVP_PKEY            *pkey;
+    signed_t             s;
+    ngx_str_t            pem;
+    const char          *name;
+    ngx_lockbox_jwks_t   keys;
+
+    json = json_loads(PAIR, 0, NULL);
+
+    ok(ngx_shim_walk(walk_parse, json) > 50, "a set without memory");
+    ok(oom_walk(walk_parse, json, 1) > 100, "a set, and OpenSSL without");
+
+    json_decref(json);
+
+    pkey = jose_pkey("P-256", 0);
+    pem = jose_pem(pool, pkey, 1);
+    EVP_PKEY_free(pkey);
+
+    ok(ngx_shim_walk(walk_pem, &pem) > 10, "a key without memory");
+    ok(oom_walk(walk_pem, &pem, 23) > 1000, "a key, and OpenSSL without");
+
+    for (i = 0; i < sizeof(algs) / sizeof(alg_t); i++) {
+        name = algs[i].alg;
+        pkey = some_pkey(algs[i].type, algs[i].bits);
+        jose_set(pool, &keys);
+        s.key = jose_add(pool, &keys, pkey);
+        s.input = ngx_shim_str("what is signed");
+        EVP_PKEY_free(pkey);
+
+        ok(ngx_shim_walk(walk_sign, &s) > 0, "%s: a signature without memory",
+           name);
+        ok(oom_walk(walk_sign, &s, 1) > 50, "%s: and OpenSSL without", name);
+
+        (void) ngx_lockbox_jwks_sign(pool, s.key, &s.input, &s.sig);
+        ok(oom_walk(walk_verify, &s, 1) > 20, "%s: verified without", name);
+
+        s.sig.data[s.sig.len / 2] ^= 1;
+        ok(oom_walk(walk_forged, &s, 1) > 20,
+           "%s: a forgery is refused without", name);
+    }
 }
 
 
 int
 main(void)
 {
-    EVP_PKEY    *pkey;
-    ngx_str_t    pem;
     ngx_pool_t  *pool;
 
     pool = ngx_create_pool(0, NULL);
@@ -940,12 +1044,7 @@ main(void)
     test_json(pool);
     test_json_private(pool);
 
-    pkey = jose_pkey("P-256", 0);
-    pem = jose_pem(pool, pkey, 1);
-    EVP_PKEY_free(pkey);
-
-    ok(ngx_shim_walk(walk_parse, NULL) > 50, "a set without memory");
-    ok(ngx_shim_walk(walk_sign, &pem) > 10, "a signature without memory");
+    test_no_memory(pool);
 
     ngx_destroy_pool(pool);
 

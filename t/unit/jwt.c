@@ -14,6 +14,7 @@
 
 #include "ngx_lockbox_jwt.h"
 #include "jose.h"
+#include "oom.h"
 #include "ngx_shim.h"
 #include "tap.h"
 
@@ -158,6 +159,29 @@ test_other_hash(ngx_pool_t *pool)
 }
 
 
+/*
+ * libjwt forgets a signature that it has no memory to go on with.  There is
+ * nothing of OpenSSL that is ours here.
+ */
+
+const char  *__lsan_default_suppressions(void);
+const char  *__lsan_default_options(void);
+
+
+const char *
+__lsan_default_suppressions(void)
+{
+    return "leak:CRYPTO_zalloc";
+}
+
+
+const char *
+__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
+
+
 typedef struct {
     ngx_lockbox_key_t  *key;
     ngx_str_t           text;
@@ -170,6 +194,13 @@ verify(ngx_pool_t *pool, const void *data)
     const verify_t  *v = data;
 
     return ngx_lockbox_jwt_verify(pool, v->key, &v->text) ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+forged(ngx_pool_t *pool, const void *data)
+{
+    return verify(pool, data) == NGX_OK ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -188,6 +219,10 @@ main(void)
     v.key = new_key(pool, &algs[1]);
     v.text = jose_sign(pool, v.key, "{\"alg\":\"ES256\"}", CLAIMS);
     ok(ngx_shim_walk(verify, &v) > 5, "without memory nothing is verified");
+    ok(oom_walk(verify, &v, 5) > 1000, "and libjwt and OpenSSL without");
+
+    jose_spoil(&v.text);
+    ok(oom_walk(forged, &v, 5) > 1000, "a forgery is refused all the same");
 
     is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
 

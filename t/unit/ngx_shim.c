@@ -23,7 +23,7 @@ static ngx_uint_t  ngx_shim_has_failed;
 static ngx_uint_t  ngx_shim_allocations;
 
 
-ngx_uint_t
+static ngx_uint_t
 ngx_shim_fails(void)
 {
     if (ngx_shim_countdown == 0 || --ngx_shim_countdown) {
@@ -47,7 +47,7 @@ ngx_shim_alloc(size_t size)
 
     p = malloc(size);
     if (p == NULL) {
-        abort();
+        return NULL;
     }
 
     ngx_shim_allocations++;
@@ -187,7 +187,7 @@ ngx_palloc(ngx_pool_t *pool, size_t size)
 
     large = malloc(sizeof(ngx_pool_large_t));
     if (large == NULL) {
-        abort();
+        return NULL;
     }
 
     large->alloc = ngx_shim_alloc(size);

@@ -31,9 +31,6 @@ typedef ngx_int_t (*ngx_shim_run_pt)(ngx_pool_t *pool, const void *data);
 
 ngx_uint_t ngx_shim_walk(ngx_shim_run_pt run, const void *data);
 
-/* For an allocator of the test's own: 1 if what it is asked for must fail. */
-ngx_uint_t ngx_shim_fails(void);
-
 /* The number of allocations that nobody has freed yet. */
 ngx_uint_t ngx_shim_live(void);
 

@@ -489,6 +489,101 @@ test_spelt(void)
 }
 
 
+typedef struct {
+    const char  *target;
+    const char  *host;
+    ngx_uint_t   same;
+} authority_t;
+
+
+static const authority_t  authorities[] = {
+    { "a.example/x HTTP/1.1", "a.example", 1 },
+    { "a.example?x HTTP/1.1", "a.example", 1 },
+    { "a.example HTTP/1.1", "a.example", 1 },
+    { "a.example#x", "a.example", 1 },
+    { "a.example", "a.example", 1 },
+    { "A.exaMPLE/", "a.Example", 1 },
+    { "AZaz09-_:8080/", "azAZ09-_:8080", 1 },
+    { "[::FFFF:1]:80/", "[::ffff:1]:80", 1 },
+    { "a/", "a", 1 },
+
+    { "a.example/", "b.example", 0 },
+    { "b.example/", "a.example", 0 },
+    { "a.example/", "a.exampl", 0 },
+    { "a.exampl/", "a.example", 0 },
+    { "a.example/", "a.example.", 0 },
+    { "a.example./", "a.example", 0 },
+    { "a.example/", "a.example:80", 0 },
+    { "a.example:80/", "a.example", 0 },
+    { "a.example:80/", "a.example:8080", 0 },
+    { "a.example:80/", "a.example:81", 0 },
+    { "x@a.example/", "a.example", 0 },
+    { "a.example/", "a.example/", 0 },
+    { "a.example/b", "a.example/b", 0 },
+    { "a.example/", "", 0 },
+    { "/a.example", "a.example", 0 },
+    { "/a.example", "", 0 },
+    { "//", "/", 0 },
+    { "", "", 0 },
+    { "", "a", 0 },
+
+    /* what 0x20 makes of each other, but no letters are */
+    { "a[b/", "a{b", 0 },
+    { "a@b/", "a`b", 0 },
+    { "a^b/", "a~b", 0 },
+    { "a\rb/", "a-b", 0 },
+    { "a\xc0/", "a\xe0", 0 }
+};
+
+
+/* Copies of just their size again. */
+
+static ngx_uint_t
+authority(const char *target, size_t target_len, const char *host,
+    size_t host_len)
+{
+    ngx_str_t   texts[2];
+    ngx_uint_t  rc;
+
+    texts[0].data = malloc(target_len);
+    texts[0].len = target_len;
+    memcpy(texts[0].data, target, target_len);
+
+    texts[1].data = malloc(host_len);
+    texts[1].len = host_len;
+    memcpy(texts[1].data, host, host_len);
+
+    rc = ngx_lockbox_path_authority(&texts[0], &texts[1]);
+
+    free(texts[0].data);
+    free(texts[1].data);
+
+    return rc;
+}
+
+
+static void
+test_authority(void)
+{
+    size_t              i;
+    const authority_t  *row;
+
+    for (i = 0; i < sizeof(authorities) / sizeof(authority_t); i++) {
+        row = &authorities[i];
+
+        is(authority(row->target, strlen(row->target), row->host,
+                     strlen(row->host)), row->same,
+           "\"%s\" %s \"%s\"", row->target,
+           row->same ? "is at" : "is not at", row->host);
+    }
+
+    /* a NUL ends nothing */
+
+    is(authority("a\0b/", 4, "a\0c", 3), 0, "behind a NUL");
+    is(authority("a\0b/", 4, "A\0B", 3), 1, "the same behind a NUL");
+}
+
+
 int
 main(void)
 {
@@ -498,6 +593,7 @@ main(void)
     test_length();
     test_covers();
     test_spelt();
+    test_authority();
 
     return tap_done();
 }

@@ -676,12 +676,97 @@ test_covers(ngx_pool_t *pool)
         path = ngx_shim_str(row->path);
         split(pool, row->labels, &labels);
 
-        is(ngx_lockbox_scope_covers(&scope, &service, &labels, &method, &path),
+        is(ngx_lockbox_scope_covers(&scope, &service, &labels, &method, 0,
+                                    &path),
            row->want, "%s {%s} %s %s", row->service, row->labels, row->method,
            row->path);
 
-        is(ngx_lockbox_scope_covers(&none, &service, &labels, &method, &path),
+        is(ngx_lockbox_scope_covers(&none, &service, &labels, &method, 0,
+                                    &path),
            NGX_LOCKBOX_WRONG_SERVICE, "an empty scope opens nothing");
+    }
+}
+
+
+static const char  upgrade_text[] =
+    "["
+    "{\"service\":\"chat\",\"methods\":[\"GET\",\"UPGRADE\"],"
+    "\"paths\":[\"/a\"],\"labels\":[\"secret\"]},"
+    "{\"service\":\"chat\",\"methods\":[\"UPGRADE\",\"POST\"],"
+    "\"paths\":[\"/b\"]},"
+    "{\"service\":\"chat\",\"methods\":[\"GET\",\"POST\"],"
+    "\"paths\":[\"/c\"]},"
+    "{\"service\":\"chat\",\"methods\":[\"UPGRADE\"],\"paths\":[\"/c\"]},"
+    "{\"service\":\"chat\",\"methods\":[\"GET\",\"UPGRADES\",\"UPGRAD\"],"
+    "\"paths\":[\"/d\"]}"
+    "]";
+
+
+/* what is to be switched, and what the same request without that is told */
+
+typedef struct {
+    const char              *labels;
+    const char              *method;
+    const char              *path;
+    ngx_lockbox_decision_t   switched;
+    ngx_lockbox_decision_t   plain;
+} upgrade_t;
+
+
+static const upgrade_t  upgrades[] = {
+    { "", "GET", "/a", ALLOW, ALLOW },
+    { "secret", "GET", "/a", ALLOW, ALLOW },
+    { "legal", "GET", "/a", W_LABEL, W_LABEL },
+    { "", "HEAD", "/a", ALLOW, ALLOW },
+    { "", "POST", "/a", W_METHOD, W_METHOD },
+    { "", "POST", "/b", ALLOW, ALLOW },
+    { "", "GET", "/b", W_METHOD, W_METHOD },
+    { "", "HEAD", "/b", W_METHOD, W_METHOD },
+
+    /* one item must name both */
+    { "", "GET", "/c", W_METHOD, ALLOW },
+    { "", "HEAD", "/c", W_METHOD, ALLOW },
+    { "", "POST", "/c", W_METHOD, ALLOW },
+    { "", "GET", "/d", W_METHOD, ALLOW },
+    { "", "GET", "/e", W_PATH, W_PATH },
+
+    /* it is nobody's own method */
+    { "", "UPGRADE", "/a", W_METHOD, W_METHOD },
+    { "", "UPGRADE", "/b", W_METHOD, W_METHOD },
+    { "", "UPGRADE", "/c", W_METHOD, W_METHOD },
+    { "", "upgrade", "/a", W_METHOD, W_METHOD }
+};
+
+
+static void
+test_upgrades(ngx_pool_t *pool)
+{
+    size_t                  i;
+    ngx_str_t               service, method, path;
+    const upgrade_t        *row;
+    ngx_lockbox_scope_t     scope;
+    ngx_lockbox_strings_t   labels;
+
+    is(parse(pool, upgrade_text, ACCESS, &scope, NULL), NGX_OK,
+       "UPGRADE may be listed");
+
+    service = ngx_shim_str("chat");
+
+    for (i = 0; i < sizeof(upgrades) / sizeof(upgrade_t); i++) {
+        row = &upgrades[i];
+
+        method = ngx_shim_str(row->method);
+        path = ngx_shim_str(row->path);
+        split(pool, row->labels, &labels);
+
+        is(ngx_lockbox_scope_covers(&scope, &service, &labels, &method, 1,
+                                    &path),
+           row->switched, "{%s} %s %s, to be switched", row->labels,
+           row->method, row->path);
+        is(ngx_lockbox_scope_covers(&scope, &service, &labels, &method, 0,
+                                    &path),
+           row->plain, "{%s} %s %s, as it is", row->labels, row->method,
+           row->path);
     }
 }
 
@@ -780,6 +865,7 @@ main(void)
     test_hash(pool);
     test_within(pool);
     test_covers(pool);
+    test_upgrades(pool);
     test_no_memory(pool);
 
     ngx_destroy_pool(pool);

@@ -12,6 +12,7 @@
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_seal.h"
 #include "jose.h"
+#include "oom.h"
 #include "ngx_shim.h"
 #include "tap.h"
 
@@ -426,6 +427,15 @@ test_claims(ngx_pool_t *pool)
 
     static const char  *wrong[] = { NULL, "true", "\"\"", "1.5" };
 
+    static const struct {
+        int64_t    at;
+        ngx_int_t  want;
+    } times[] = {
+        { 0, NGX_OK }, { -1, NGX_DECLINED },
+        { 1LL << 53, NGX_OK }, { (1LL << 53) + 1, NGX_DECLINED },
+        { INT64_MAX, NGX_DECLINED }
+    };
+
     make_seals(seals);
     seals[0].access_hash = seals[LAST].access_hash;
     seals[0].duration = seals[LAST].duration;
@@ -463,6 +473,17 @@ test_claims(ngx_pool_t *pool)
             is(open_texts(pool, &text, 1), want, "%s %s", members[i],
                wrong[j] ? wrong[j] : "missing");
         }
+    }
+
+    for (i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        claims = json_deep_copy(token.claims);
+        (void) json_object_set_new(claims, "at", json_integer(times[i].at));
+        (void) ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_SEAL_TYP, claims,
+                                      &text);
+        json_decref(claims);
+
+        is(open_texts(pool, &text, 1), times[i].want, "at %lld",
+           (long long) times[i].at);
     }
 }
 
@@ -619,6 +640,13 @@ walk_open(ngx_pool_t *pool, const void *texts)
 }
 
 
+static ngx_int_t
+walk_forged(ngx_pool_t *pool, const void *texts)
+{
+    return open_texts(pool, texts, SEALS) == NGX_OK ? NGX_DECLINED : NGX_OK;
+}
+
+
 static void
 test_no_memory(ngx_pool_t *pool)
 {
@@ -630,6 +658,12 @@ test_no_memory(ngx_pool_t *pool)
 
     ok(ngx_shim_walk(walk_sign, &seals[LAST]) > 50, "no seal without memory");
     ok(ngx_shim_walk(walk_open, texts) > 50, "and no chain");
+    ok(oom_walk(walk_sign, &seals[LAST], 1) > 100,
+       "no seal, and OpenSSL without");
+    ok(oom_walk(walk_open, texts, 1) > 100, "and no chain");
+
+    jose_spoil(&texts[1]);
+    ok(oom_walk(walk_forged, texts, 1) > 50, "none with a forgery");
 }
 
 

@@ -14,6 +14,7 @@
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_token.h"
 #include "jose.h"
+#include "oom.h"
 #include "ngx_shim.h"
 #include "tap.h"
 
@@ -886,7 +887,8 @@ test_sign(ngx_pool_t *pool)
 
 /* Without memory; a text that cannot be parsed for want of it reads as bad. */
 
-static ngx_uint_t  internal_errors;
+static ngx_uint_t   internal_errors;
+static json_t      *want_claims;
 
 
 static ngx_int_t
@@ -908,29 +910,84 @@ walk_open(ngx_pool_t *pool, const void *data)
 }
 
 
+/* With OpenSSL without memory as well, a signature may not verify. */
+
 static ngx_int_t
-walk_sign(ngx_pool_t *pool, const void *data)
+walk_libraries(ngx_pool_t *pool, const void *data)
 {
-    json_t     *json;
-    ngx_int_t   rc;
-    ngx_str_t   out;
+    ngx_lockbox_token_t      token;
+    ngx_lockbox_decision_t   rc;
 
-    (void) data;
+    rc = open_text(pool, data, &token);
 
-    json = json_object();
-    rc = json ? ngx_lockbox_token_sign(pool, ec, NGX_LOCKBOX_GRANT_TYP, json,
-                                       &out)
-              : NGX_ERROR;
-    json_decref(json);
+    if (rc == ALLOW) {
+        return token.genuine && json_equal(token.claims, want_claims)
+               && token.expires == NOW + LIFE ? NGX_OK : NGX_DECLINED;
+    }
 
-    return rc;
+    return (rc == NGX_LOCKBOX_INTERNAL_ERROR || rc == MALFORMED
+            || rc == SIGNATURE)
+           && is_silent(&token, rc) ? NGX_ERROR : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+walk_forged(ngx_pool_t *pool, const void *data)
+{
+    ngx_int_t  rc;
+
+    rc = walk_libraries(pool, data);
+
+    return rc == NGX_OK ? NGX_DECLINED : rc == NGX_ERROR ? NGX_OK : rc;
+}
+
+
+static ngx_int_t
+walk_sign(ngx_pool_t *pool, const void *claims)
+{
+    ngx_str_t            text;
+    ngx_lockbox_token_t  token;
+
+    if (ngx_lockbox_token_sign(pool, ec, NGX_LOCKBOX_GRANT_TYP, claims, &text)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the failure may be in the first of these, but not in both */
+
+    return open_text(pool, &text, &token) == ALLOW
+           || open_text(pool, &text, &token) == ALLOW ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+test_no_memory(ngx_pool_t *pool)
+{
+    ngx_str_t  text;
+
+    want_claims = json_loads(CLAIMS, 0, NULL);
+    text = jose_sign(pool, ec, GRANT_HEADER, CLAIMS);
+
+    ok(ngx_shim_walk(walk_open, &text) > 20, "the door without memory");
+    is(internal_errors, 2, "which it notices for header and signature");
+    ok(oom_walk(walk_libraries, &text, 1) > 80,
+       "the door, and OpenSSL without");
+
+    jose_spoil(&text);
+    ok(oom_walk(walk_forged, &text, 1) > 80, "a forgery is refused all the "
+       "same");
+
+    ok(oom_walk(walk_sign, want_claims, 1) > 80,
+       "the pen, and OpenSSL without");
+
+    json_decref(want_claims);
 }
 
 
 int
 main(void)
 {
-    ngx_str_t    text;
     ngx_pool_t  *pool;
 
     pool = ngx_create_pool(0, NULL);
@@ -951,10 +1008,7 @@ main(void)
     test_texts();
     test_sign(pool);
 
-    text = jose_sign(pool, ec, GRANT_HEADER, CLAIMS);
-    ok(ngx_shim_walk(walk_open, &text) > 20, "the door without memory");
-    is(internal_errors, 2, "which it notices for header and signature");
-    ok(ngx_shim_walk(walk_sign, NULL) > 20, "the pen without memory");
+    test_no_memory(pool);
 
     ngx_destroy_pool(pool);
 

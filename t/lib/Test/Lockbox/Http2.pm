@@ -61,6 +61,8 @@ my %HUFFMAN = decoder(
     19 => '\\',
 );
 
+my %CODES = reverse %HUFFMAN;
+
 my %ON_FRAME = (
     DATA, \&on_data, HEADERS, \&on_headers, CONTINUATION, \&on_continuation,
     RST_STREAM, \&on_reset, SETTINGS, \&on_settings, PING, \&on_ping,
@@ -70,9 +72,10 @@ my %ON_FRAME = (
 
 # Requests
 
-# Connects to that port of 127.0.0.1.
+# Connects to that port of 127.0.0.1.  With huffman => 1 texts are sent
+# compressed.
 sub new {
-    my ($class, $port) = @_;
+    my ($class, $port, %options) = @_;
 
     my $self = $class->SUPER::new($port);
 
@@ -84,6 +87,7 @@ sub new {
     $self->{table_max} = 4096;
     $self->{streams} = {};
     $self->{next} = 1;
+    $self->{huffman} = $options{huffman};
     $self->send($PREFACE);
     $self->frame(SETTINGS, 0, 0, '');
 
@@ -139,7 +143,7 @@ sub headers {
         headers => {}, body => '', complete => 0, done => 0,
     }, 'Test::Lockbox::Http2::Response';
     $self->frame(HEADERS, $flags | END_HEADERS, $stream,
-                 join '', map { literal(@$_) } @headers);
+                 join '', map { $self->literal(@$_) } @headers);
 
     return $stream;
 }
@@ -172,9 +176,24 @@ sub frame {
 
 # A literal field without indexing; a name is always spelt out.
 sub literal {
-    my ($name, $value) = @_;
+    my ($self, $name, $value) = @_;
 
-    return "\0" . join '', map { integer(length, 7) . $_ } $name, $value;
+    return "\0" . join '', map { $self->text($_) } $name, $value;
+}
+
+# A text that has a character without a code here is not compressed.
+sub text {
+    my ($self, $text) = @_;
+
+    my @codes = $self->{huffman} ? map { $CODES{$_} } split //, $text : undef;
+
+    return integer(length $text, 7) . $text if grep { !defined } @codes;
+
+    my $bits = join '', @codes;
+    my $bytes = pack 'B*', $bits . '1' x (-length($bits) % 8);
+    my $length = integer(length $bytes, 7);
+
+    return ("\x80" | $length) . $bytes;
 }
 
 sub integer {
