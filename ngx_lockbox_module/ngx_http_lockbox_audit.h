@@ -45,6 +45,7 @@ struct ngx_http_lockbox_leg_s {
     ngx_str_t                  manager;
     ngx_str_t                  customer;
 
+    unsigned                   gated:1;      /* reached a gated location */
     unsigned                   intended:1;   /* an intent is on record */
     unsigned                   refused:1;    /* our own answer was sent */
     unsigned                   cut:1;        /* after it was let through */

@@ -349,9 +349,7 @@ ngx_http_lockbox_conf_complete(ngx_conf_t *cf,
         return ngx_http_lockbox_conf_missing(cf, mcf, "lockbox_audit_log");
     }
 
-    ngx_http_lockbox_warnings(cf, mcf);
-
-    return NGX_OK;
+    return ngx_http_lockbox_warnings(cf, mcf);
 }
 
 

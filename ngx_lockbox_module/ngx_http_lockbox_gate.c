@@ -36,6 +36,7 @@ typedef struct {
 } ngx_http_lockbox_gate_ctx_t;
 
 
+static ngx_int_t ngx_http_lockbox_gate_beyond(ngx_http_request_t *r);
 static ngx_http_lockbox_gate_ctx_t *ngx_http_lockbox_gate_create(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_gate_target(ngx_http_request_t *r,
@@ -64,6 +65,9 @@ static ngx_int_t ngx_http_lockbox_gate_carry_out(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx);
 static ngx_int_t ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_int_t ngx_http_lockbox_gate_turn_away(ngx_http_request_t *r,
+    ngx_http_lockbox_leg_t *leg, ngx_lockbox_decision_t decision,
+    json_t *help);
 static json_t *ngx_http_lockbox_gate_help(ngx_http_lockbox_gate_ctx_t *ctx);
 static json_t *ngx_http_lockbox_gate_asked(
     const ngx_lockbox_target_t *target);
@@ -115,6 +119,7 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
     /* what was decided before an internal redirect does not count here */
 
     leg->decision = NGX_LOCKBOX_NOT_DECIDED;
+    leg->gated = 1;
     leg->refused = 0;
     leg->upgrade = 0;
     leg->expires = 0;
@@ -137,7 +142,7 @@ ngx_http_lockbox_gate_handler(ngx_http_request_t *r)
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
 
     if (!lcf->enable) {
-        return NGX_DECLINED;
+        return ngx_http_lockbox_gate_beyond(r);
     }
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_lockbox_module);
@@ -160,6 +165,38 @@ ngx_http_lockbox_gate_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_lockbox_gate_carry_out(r, ctx);
+}
+
+
+/*
+ * Where nothing is gated: a request that "rewrite" or "error_page" has led here
+ * before the gate could decide on it must not reach anybody who might take it
+ * for one that was let in.  A file, such as an error page, it may have.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_gate_beyond(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_leg_t    *leg;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    leg = ngx_http_lockbox_audit_leg(r, 0);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (leg == NULL
+        || !leg->gated
+        || leg->decision == NGX_LOCKBOX_ALLOW
+        || clcf->handler == NULL)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "lockbox: a request was led out of a gated location before "
+                  "the gate could decide on it");
+
+    return ngx_http_lockbox_gate_turn_away(r, leg, NGX_LOCKBOX_INTERNAL_ERROR,
+                                           NULL);
 }
 
 
@@ -546,26 +583,39 @@ static ngx_int_t
 ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx)
 {
-    json_t                       *help;
+    json_t     *help;
+    ngx_int_t   rc;
+
+    help = ctx->genuine && r == r->main ? ngx_http_lockbox_gate_help(ctx)
+                                        : NULL;
+
+    rc = ngx_http_lockbox_gate_turn_away(r, ctx->leg, ctx->decision, help);
+
+    json_decref(help);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_gate_turn_away(ngx_http_request_t *r,
+    ngx_http_lockbox_leg_t *leg, ngx_lockbox_decision_t decision, json_t *help)
+{
     ngx_int_t                     rc;
     ngx_http_lockbox_loc_conf_t  *lcf;
 
-    ctx->leg->decision = ctx->decision;
-    ctx->leg->refused = 1;
+    leg->decision = decision;
+    leg->refused = 1;
 
     if (r != r->main) {
         /* or "error_page 401 =200" would let auth_request pass */
         r->error_page = 1;
-        return (ngx_int_t) ngx_lockbox_decision_info(ctx->decision)->status;
+        return (ngx_int_t) ngx_lockbox_decision_info(decision)->status;
     }
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
 
-    help = ctx->genuine ? ngx_http_lockbox_gate_help(ctx) : NULL;
-
-    rc = ngx_http_lockbox_problem_send(r, ctx->decision, &lcf->realm, NULL,
-                                       help);
-    json_decref(help);
+    rc = ngx_http_lockbox_problem_send(r, decision, &lcf->realm, NULL, help);
 
     ngx_http_finalize_request(r, rc);
 

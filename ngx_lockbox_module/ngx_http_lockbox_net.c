@@ -134,11 +134,17 @@ ngx_http_lockbox_net_beyond(ngx_http_request_t *r)
 
     leg = ngx_http_lockbox_audit_leg(r, 0);
 
-    if (leg == NULL
-        || leg->decision != NGX_LOCKBOX_ALLOW
-        || leg->expires == 0)
-    {
+    if (leg == NULL || !leg->gated) {
         return ngx_http_next_header_filter(r);
+    }
+
+    if (leg->decision != NGX_LOCKBOX_ALLOW) {
+
+        if (leg->refused || ngx_http_lockbox_net_own_error(r)) {
+            return ngx_http_next_header_filter(r);
+        }
+
+        return ngx_http_lockbox_net_stop(r, "was not allowed by the gate");
     }
 
     if (!ngx_http_lockbox_net_protocol(r, leg)) {

@@ -1,6 +1,5 @@
 /*
- * What "nginx -t" says of directives that stand around a gate.  Nothing here
- * decides on access: whatever is missed or seen in vain costs a warning.
+ * What "nginx -t" says of directives that stand around a gate.
  */
 
 #include "ngx_http_lockbox_warnings.h"
@@ -14,7 +13,7 @@ static void ngx_http_lockbox_warnings_codes(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf);
 static const ngx_array_t *ngx_http_lockbox_warnings_script(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf);
-static void ngx_http_lockbox_warnings_errors(ngx_conf_t *cf,
+static ngx_int_t ngx_http_lockbox_warnings_errors(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf);
 static ngx_uint_t ngx_http_lockbox_warnings_open(
     const ngx_http_lockbox_loc_conf_t *lcf, const ngx_str_t *name);
@@ -37,7 +36,7 @@ static ngx_uint_t ngx_http_lockbox_warnings_literal(u_char c);
 #endif
 
 
-void
+ngx_int_t
 ngx_http_lockbox_warnings(ngx_conf_t *cf,
     const ngx_http_lockbox_main_conf_t *mcf)
 {
@@ -48,12 +47,17 @@ ngx_http_lockbox_warnings(ngx_conf_t *cf,
 
     for (i = 0; i < mcf->gated.nelts; i++) {
         ngx_http_lockbox_warnings_codes(cf, gated[i]);
-        ngx_http_lockbox_warnings_errors(cf, gated[i]);
+
+        if (ngx_http_lockbox_warnings_errors(cf, gated[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
 #if (NGX_PCRE)
         ngx_http_lockbox_warnings_regex(cf, gated[i]);
 #endif
     }
+
+    return NGX_OK;
 }
 
 
@@ -172,35 +176,27 @@ ngx_http_lockbox_warnings_script(ngx_conf_t *cf,
 
 
 /*
- * An error that comes before the gate, such as the 503 of "limit_req" or a
- * body that is too large, takes anybody to a named location, and method and
- * path with him.
+ * Errors that come before the gate take anybody to a named location, and
+ * method and path with him.  The gate knows where they come from and stops
+ * them there, but for one: a body that is too large is found out before any
+ * handler of the location has seen the request.
  */
 
-static void
+static ngx_int_t
 ngx_http_lockbox_warnings_errors(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf)
 {
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, open;
     ngx_http_err_page_t       *page;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_lockbox_warnings_core(lcf);
 
     if (clcf->error_pages == NULL) {
-        return;
+        return NGX_OK;
     }
 
-    /* those of a gated location are not those of each one in it */
-
-    if (lcf->parent->loc_conf != NULL
-        && lcf->parent->enable
-        && ngx_http_lockbox_warnings_core(lcf->parent)->error_pages
-           == clcf->error_pages)
-    {
-        return;
-    }
-
+    open = 0;
     page = clcf->error_pages->elts;
 
     for (i = 0; i < clcf->error_pages->nelts; i++) {
@@ -208,19 +204,38 @@ ngx_http_lockbox_warnings_errors(ngx_conf_t *cf,
         /* these two come of an upstream, and so behind the gate */
 
         if (page[i].status == NGX_HTTP_BAD_GATEWAY
-            || page[i].status == NGX_HTTP_GATEWAY_TIME_OUT)
+            || page[i].status == NGX_HTTP_GATEWAY_TIME_OUT
+            || !ngx_http_lockbox_warnings_open(lcf, &page[i].value.value))
         {
             continue;
         }
 
-        if (ngx_http_lockbox_warnings_open(lcf, &page[i].value.value)) {
-            ngx_http_lockbox_warnings_say(cf, lcf, "error_page",
-                        "its named location is not gated, and errors before "
-                        "the gate lead there without a grant; write \"lockbox "
-                        "off\" there if that is meant");
-            return;
+        open = 1;
+
+        if (page[i].status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"error_page 413 %V\" in what is gated in %V:%ui "
+                          "leads past the gate: gate the named location, or "
+                          "write \"lockbox off\" there if that is meant",
+                          &page[i].value.value, &lcf->file, lcf->line);
+            return NGX_ERROR;
         }
     }
+
+    /* those of a gated location are not those of each one in it */
+
+    if (open
+        && (lcf->parent->loc_conf == NULL
+            || !lcf->parent->enable
+            || ngx_http_lockbox_warnings_core(lcf->parent)->error_pages
+               != clcf->error_pages))
+    {
+        ngx_http_lockbox_warnings_say(cf, lcf, "error_page",
+                        "its named location is not gated, and errors before "
+                        "the gate end there in 503");
+    }
+
+    return NGX_OK;
 }
 
 

@@ -11,12 +11,14 @@
 
 
 /*
- * Warns, in the error log, of "return" and "rewrite" in gated locations, and
- * of two ways past them that are easily overlooked: a location with a regular
- * expression that nginx may take instead, and a named location that errors
- * lead to.  For postconfiguration, when locations are sorted.
+ * Warns, in the error log, of "return" and "rewrite" in gated locations, of a
+ * location with a regular expression that nginx may take instead of a gated
+ * one, and of named locations that errors lead to but the gate does not let
+ * through.  NGX_ERROR, with the reason in the error log, where one of these
+ * would be reached unseen by the gate.  For postconfiguration, when locations
+ * are sorted.
  */
-void ngx_http_lockbox_warnings(ngx_conf_t *cf,
+ngx_int_t ngx_http_lockbox_warnings(ngx_conf_t *cf,
     const ngx_http_lockbox_main_conf_t *mcf);
 
 

@@ -117,7 +117,7 @@ sub get {
                     token => grant($service), %options);
 }
 
-# The bytes of all files that nginx keeps.
+# The bytes of all files that nginx keeps; nothing to show on a terminal.
 sub kept {
     my @files;
 
@@ -159,7 +159,7 @@ for my $case (
         is(arrived()->[0], "/tenants/acme/$service/x", "$name, $try: arrives");
     }
 
-    is(kept(), '', "$name: nothing is kept");
+    ok(kept() eq '', "$name: nothing is kept");
 }
 
 is($t->http('GET', '/kept/storing')->status, 404, 'there is nothing to find');
@@ -187,7 +187,7 @@ for my $case (
     arrived();
     let_through($t->http('GET', $uri), "$name: it is filled elsewhere");
     cmp_ok(scalar @{ arrived() }, '>', 0, "$name: from the tenant API");
-    like(kept(), qr/KEY: \Q$key\E/, "$name: and keeps it");
+    ok(kept() =~ /KEY: \Q$key\E/, "$name: and keeps it");
     is($t->http('GET', $uri)->header('x-cache'), $is{old} ? 'EXPIRED' : 'HIT',
        "$name: it answers there");
 
@@ -200,7 +200,7 @@ for my $case (
             'internal_error', "$name: and no engineer");
     recorded([ 'internal_error' ], "$name: on record");
     is_deeply(arrived(), $is{asks} ? [ $gated ] : [], "$name: what arrives");
-    unlike(kept(), qr{the secret of /tenants/}, "$name: nothing new is kept");
+    ok(kept() !~ m{the secret of /tenants/}, "$name: nothing new is kept");
 }
 
 

@@ -247,8 +247,9 @@ is(get('/tenants/acme/broken/same', grant('broken'))->body,
    'the secret of /tenants/acme/broken/x', 'rewritten within the grant');
 recorded([ 'allow' ], 'on record');
 
-let_through(get('/tenants/acme/last/x'), 'rewritten to what is free');
-is_deeply(paths_recorded(), [ 'end /tenants/acme/last/x not_decided 200' ],
+refused(get('/tenants/acme/last/x', grant('last')), 'internal_error',
+        'rewritten to what is free');
+is_deeply(paths_recorded(), [ 'end /tenants/acme/last/x internal_error 503' ],
           'on record, as never looked at');
 
 

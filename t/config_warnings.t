@@ -206,8 +206,8 @@ sub named {
     return "location \@open { $more }\n";
 }
 
-warned('error_page', gated('error_page 413 @open;') . named($upstream), $error,
-       gated('error_page 413 @open;') . named("$gate $upstream"));
+warned('error_page', gated('error_page 429 @open;') . named($upstream), $error,
+       gated('error_page 429 @open;') . named("$gate $upstream"));
 warned('error_page of the server', gated('') . named($upstream), $error,
        gated('') . named($upstream), server => 'error_page 503 = @open;');
 warned('error_page that nobody says is meant',
@@ -226,6 +226,21 @@ warned('error_page in an if',
        gated('if ($arg_a) { error_page 503 @open; }') . named($upstream),
        $error, gated('if ($arg_a) { error_page 504 @open; }')
                . named($upstream));
+for my $case ([ 1, 'error_page 413 @open;', $upstream ],
+              [ 1, 'error_page 413 500 =200 @open;', $upstream ],
+              [ 0, 'error_page 413 @open;', "$gate $upstream" ],
+              [ 0, 'error_page 413 @open;', "lockbox off; $upstream" ],
+              [ 0, 'error_page 413 /open;', $upstream ])
+{
+    my ($refused, $page, $named) = @$case;
+    my ($exit, $output) = $t->nginx_test(
+        $t->conf(locations => gated($page) . named($named)));
+
+    is($exit ? 1 : 0, $refused, "$page and $named");
+    like($output, qr/"error_page 413 \@open" .* leads past the gate/,
+         'which says why') if $refused;
+}
+
 silent('error_page without an upstream',
        gated('error_page 413 @open;') . named('return 413;'));
 silent('error_page with a path', gated('error_page 413 /open;'));
@@ -259,9 +274,12 @@ $t->write_conf($t->conf(locations => join '',
     gated('rewrite ^ /open/ redirect;', '/redirected/'),
     gated('rewrite ^/within/(.*) /tenants/acme/mail/$1 break;', '/within/'),
     gated('rewrite ^ /open/ last;', '/out/'),
-    gated('error_page 413 = @open; client_max_body_size 1;', '/error/'),
+    gated('error_page 413 = @meant; client_max_body_size 1;', '/large/'),
+    gated('error_page 405 = @open; return 405;',
+          '/error/'),
     gated('', '/tenants/acme/mail/'),
-    $regex, "location /open/ { $upstream }\n", named($upstream)));
+    $regex, "location /open/ { $upstream }\n", named($upstream),
+    "location \@meant { lockbox off; $upstream }\n"));
 $t->run;
 
 my $grant = $t->grant;
@@ -270,7 +288,7 @@ for my $case (
     [ '/text/', 503, 503 ], [ '/moved/', 503, 503 ],
     [ '/redirected/', 503, 503 ], [ '/nothing/', 404, 404 ],
     [ '/within/x', 401, 200, '/tenants/acme/mail/x' ],
-    [ '/out/', 200, 200, '/open/' ],
+    [ '/out/', 503, 503 ],
     [ '/tenants/acme/mail/a.json', 200, 200, '/tenants/acme/mail/a.json' ],
     [ '/tenants/acme/mail/a', 401, 200, '/tenants/acme/mail/a' ],
 ) {
@@ -288,9 +306,14 @@ for my $case (
               "$uri: what arrives");
 }
 
-is($t->http('POST', '/error/x', body => 'too much')->status, 200,
-   'an error leads past the gate');
-is(($t->upstream_requests)[-1]{method}, 'POST', 'with its method');
-is(($t->upstream_requests)[-1]{uri}, '/error/x', 'and its path');
+is($t->http('POST', '/large/x', body => 'too much')->status, 200,
+   'a body that is too large leads past the gate where that is meant');
+is(($t->upstream_requests)[-1]{uri}, '/large/x', 'with method and path');
+
+my $before = () = $t->upstream_requests;
+
+is($t->http('GET', '/error/x')->json->{code}, 'internal_error',
+   'another error does not');
+is(scalar(() = $t->upstream_requests), $before, 'and nothing arrives');
 
 done_testing;
