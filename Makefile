@@ -5,6 +5,11 @@ JOBS      = 4
 TESTS     = -r t/
 
 SOAK_SECONDS = 600
+FUZZ_SECONDS = 60
+
+TARGETS = 200000
+TOKENS  = 100000
+SEED    = $(shell date +%s)
 
 SHELL = /bin/bash
 .DELETE_ON_ERROR:
@@ -13,10 +18,11 @@ SHELL = /bin/bash
 build_packages = gcc libc6-dev make nginx nginx-dev libjwt-dev libhiredis-dev \
                  libjansson-dev libssl-dev libpcre2-dev zlib1g-dev
 run_packages   = $(build_packages) redis-server openssl perl curl
-test_packages  = $(run_packages)
+test_packages  = $(run_packages) python3 python3-jwcrypto libcrypt-jwt-perl
 lint_packages  = $(build_packages) clang clang-tidy cppcheck
 
 valgrind_packages = $(test_packages) valgrind
+fuzz_packages     = $(build_packages) clang libclang-rt-dev llvm
 
 # Instruments have builds of their own, in other directories by other flags.
 build  = build
@@ -58,6 +64,12 @@ test: deps-test  ## install, build, and run all tests, or TESTS='t/gate.t ...'
 	@$(MAKE) --no-print-directory -j $(JOBS) all unit
 	prove -j $(JOBS) -I t/lib $(TESTS)
 
+.PHONY: differential
+differential: deps-test  ## compare with other readers (TARGETS, TOKENS, SEED)
+	@$(MAKE) --no-print-directory -j $(JOBS) all $(build)/differential/door
+	TARGETS=$(TARGETS) TOKENS=$(TOKENS) SEED=$(SEED) \
+	    prove --verbose -I t/lib t/differential.t
+
 .PHONY: soak
 soak: deps-test  ## kill Redis and workers under load (SOAK_SECONDS=600)
 	@$(MAKE) --no-print-directory all
@@ -95,7 +107,17 @@ coverage: deps-test  ## run the tests and tell which lines none of them runs
 	    prove -j $(JOBS) -I t/lib $(TESTS); \
 	    status=$$?; t/instruments/coverage build/coverage; exit $$status
 
-.PHONY: deps-build deps-run deps-test deps-lint deps-valgrind
+.PHONY: bench
+bench: deps-test  ## measure, and print how the sides compare
+	@$(MAKE) --no-print-directory -j $(JOBS) bench-build
+	t/bench/run build/bench.json $(bench_programs)
+
+.PHONY: fuzz
+fuzz: deps-fuzz  ## feed all parsers for FUZZ_SECONDS=60 each, or FUZZ='path ...'
+	@$(MAKE) --no-print-directory -j $(JOBS) fuzz-build
+	t/fuzz/run $(FUZZ_SECONDS) $(FUZZ_JOBS) $(FUZZ)
+
+.PHONY: deps-build deps-run deps-test deps-lint deps-valgrind deps-fuzz
 deps-build:  ## install the Debian packages that the build needs
 	@.ci/install $(build_packages)
 deps-run:    ## install the Debian packages that the demonstration needs
@@ -106,6 +128,8 @@ deps-lint:   ## install the Debian packages that the checkers need
 	@.ci/install $(lint_packages)
 deps-valgrind:  ## install the Debian packages that test-valgrind needs
 	@.ci/install $(valgrind_packages)
+deps-fuzz:   ## install the Debian packages that fuzz needs
+	@.ci/install $(fuzz_packages)
 
 .PHONY: clean
 clean:  ## remove all that was made
@@ -185,6 +209,51 @@ $(unit_names:%=$(build)/unit/%):
 	@$(CC) $(unit_flags) -o $@ $^ $(unit_libs)
 
 
+# The module's door without nginx, for t/differential.t
+
+unit: $(build)/differential/door
+
+door_links = $(shell sed -n 's,.*links:\([^*]*\).*,\1,p' \
+               t/differential/door.c)
+
+$(build)/differential/door: $(patsubst %.c,$(build)/unit/obj/%.o, \
+    t/differential/door.c t/unit/ngx_shim.c $(foreach name,$(door_links), \
+        $(or $(wildcard */$(name)),missing/$(name))))
+	@mkdir -p $(@D)
+	@$(CC) $(unit_flags) -o $@ $^ $(unit_libs)
+
+
+# The fuzz targets: t/fuzz/NAME.c says what it tests like a unit test does.
+# The pools of ngx_shim.c are in the place of nginx's: each piece is a block of
+# its own there, too, and one of them can be made to fail.
+
+FUZZ      = $(basename $(notdir $(wildcard t/fuzz/*.c)))
+FUZZ_JOBS = 1
+
+fuzz_flags = -O1 -g $(warnings) -fno-omit-frame-pointer \
+             -fsanitize=fuzzer-no-link,address,undefined \
+             -fno-sanitize-recover=undefined
+
+.PHONY: fuzz-build
+fuzz-build: $(FUZZ:%=$(build)/fuzz/%)
+
+$(build)/fuzz/obj/%.o: %.c $(headers) $(wildcard t/fuzz/*.h t/unit/*.h) \
+                       | $(objs)/Makefile
+	@mkdir -p $(@D)
+	@echo "compiling $< for fuzzing"
+	@clang $(fuzz_flags) $(includes) -iquote t/unit -c -o $@ $<
+
+fuzz_links = $(shell sed -n 's,.*links:\([^*]*\).*,\1,p' t/fuzz/$(1).c)
+fuzz_rule  = $(build)/fuzz/$(1): $(patsubst %.c,$(build)/fuzz/obj/%.o, \
+    t/fuzz/$(1).c t/unit/ngx_shim.c $(foreach name,$(fuzz_links), \
+        $(or $(wildcard */$(name)),missing/$(name))))
+
+$(foreach name,$(FUZZ),$(eval $(call fuzz_rule,$(name))))
+
+$(FUZZ:%=$(build)/fuzz/%):
+	@clang $(fuzz_flags) -fsanitize=fuzzer -o $@ $^ $(unit_libs)
+
+
 # The builds that instruments need, and what of the suite is for them
 
 asan_tests = $(addprefix t/,story.t gate.t gate_subrequests.t door.t http2.t \
@@ -192,7 +261,11 @@ asan_tests = $(addprefix t/,story.t gate.t gate_subrequests.t door.t http2.t \
                admin_matrix.t admin_input.t lifecycle.t)
 
 # those that are in no haste
-valgrind_tests = $(addprefix t/,story.t gate.t aborts.t admin_store.t)
+valgrind_tests = $(addprefix t/,story.t gate.t gate_answers.t \
+                   gate_connections.t gate_subrequests.t door.t \
+                   identity_door.t refusals.t http2.t aborts.t records.t \
+                   audit_faults.t admin_grant.t admin_http.t admin_input.t \
+                   admin_lists.t admin_seals.t admin_stages.t admin_store.t)
 
 nginx_source = $(CURDIR)/build/source
 
@@ -226,6 +299,28 @@ coverage-build:
 	@$(MAKE) --no-print-directory all unit build=build/coverage \
 	    cc_opt='-O0 -g $(warnings) -fPIC --coverage' ld_opt=--coverage \
 	    unit_flags='-O0 -g $(warnings) --coverage'
+
+
+# The benchmarks: the module's own objects, and nginx's own pools, of which
+# nginx-dev has no source
+
+bench_programs = build/bench/door
+
+bench_parts = $(patsubst %,$(objs)/addon/ngx_lockbox_module/ngx_lockbox_%.o, \
+                base64url grant json jwks name path scope token)
+bench_nginx = $(addprefix build/source/src/, \
+                core/ngx_array.c core/ngx_palloc.c core/ngx_string.c \
+                os/unix/ngx_alloc.c)
+
+.PHONY: bench-build
+bench-build: all $(bench_programs)
+
+build/bench/door: t/bench/door.c $(module) build/source/conf_flags
+	@mkdir -p $(@D)
+	@echo "compiling $<"
+	@# the rest of ngx_string.c needs the rest of nginx
+	@$(CC) $(cc_opt) -ffunction-sections -Wl,--gc-sections $(includes) \
+	    -o $@ $< $(bench_nginx) $(bench_parts) -ljansson -lcrypto
 
 
 # The checkers: one stamp for each source and checker that is content
@@ -269,4 +364,5 @@ build/lint/cppcheck: $(sources) $(headers)
 # What admin/ embeds
 
 $(patsubst %.c,$(build)/unit/obj/%.o,$(filter admin/%,$(sources))) \
+    $(patsubst %.c,$(build)/fuzz/obj/%.o,$(filter admin/%,$(sources))) \
     $(filter build/lint/admin/%,$(lint_stamps)): $(assets)
