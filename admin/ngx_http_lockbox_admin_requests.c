@@ -99,7 +99,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
 
     if (call->id.data == NULL
         || ngx_lockbox_id_create(call->id.data,
-                                 (uint64_t) ngx_lockbox_clock_msec())
+                                 (uint64_t) ngx_lockbox_clock_msec(), NULL)
            != NGX_OK)
     {
         ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,

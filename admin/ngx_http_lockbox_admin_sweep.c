@@ -158,7 +158,7 @@ ngx_http_lockbox_sweep_begin(ngx_http_lockbox_sweep_t *sweep,
     if (ngx_lockbox_json_string(entry, "tenant", &leg->tenant) != NGX_OK
         || ngx_lockbox_json_string(entry, "id", &leg->request_id) != NGX_OK
         || ngx_lockbox_id_create(leg->id,
-                                 (uint64_t) ngx_lockbox_clock_msec())
+                                 (uint64_t) ngx_lockbox_clock_msec(), NULL)
            != NGX_OK)
     {
         return NGX_ERROR;

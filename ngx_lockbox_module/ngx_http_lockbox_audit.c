@@ -18,6 +18,9 @@
 typedef struct {
     ngx_array_t           journals;      /* of ngx_lockbox_journal_t */
     ngx_int_t             request_id;    /* index of $request_id */
+
+    /* for the ids of records; NULL outside of a worker */
+    ngx_lockbox_random_t *random;
 } ngx_http_lockbox_audit_conf_t;
 
 
@@ -115,8 +118,9 @@ ngx_module_t  ngx_http_lockbox_audit_module = {
 ngx_http_lockbox_leg_t *
 ngx_http_lockbox_audit_leg(ngx_http_request_t *r, ngx_uint_t create)
 {
-    ngx_http_lockbox_leg_t   *leg;
-    ngx_http_lockbox_legs_t  *legs;
+    ngx_http_lockbox_leg_t         *leg;
+    ngx_http_lockbox_legs_t        *legs;
+    ngx_http_lockbox_audit_conf_t  *acf;
 
     legs = ngx_http_lockbox_audit_legs(r, create);
     if (legs == NULL) {
@@ -138,7 +142,10 @@ ngx_http_lockbox_audit_leg(ngx_http_request_t *r, ngx_uint_t create)
         return NULL;
     }
 
-    if (ngx_lockbox_id_create(leg->id, (uint64_t) ngx_lockbox_clock_msec())
+    acf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_audit_module);
+
+    if (ngx_lockbox_id_create(leg->id, (uint64_t) ngx_lockbox_clock_msec(),
+                              acf->random)
         != NGX_OK)
     {
         return NULL;
@@ -545,6 +552,11 @@ ngx_http_lockbox_audit_init_process(ngx_cycle_t *cycle)
 
     if (acf == NULL || acf->journals.nelts == 0) {
         return NGX_OK;
+    }
+
+    acf->random = ngx_pcalloc(cycle->pool, sizeof(ngx_lockbox_random_t));
+    if (acf->random == NULL) {
+        return NGX_ERROR;
     }
 
     /*

@@ -108,6 +108,12 @@ ngx_http_lockbox_flight_begin(ngx_http_lockbox_flights_t *flights,
     ngx_queue_insert_tail(ngx_http_lockbox_flight_bucket(flights,
                                                          flight->name),
                           &flight->queue);
+
+    /* the first tick may be the last one before its lease is over */
+
+    if (ngx_current_msec - flight->confirmed >= flights->lease / 2) {
+        ngx_http_lockbox_flight_ask(flight);
+    }
 }
 
 
@@ -348,7 +354,12 @@ ngx_http_lockbox_flight_answer(void *data, ngx_lockbox_decision_t liveness)
         break;
 
     case NGX_LOCKBOX_NOT_LIVE:
-        ngx_http_lockbox_flights_cut(flights, name, liveness);
+
+        /* at its end Redis lets go of the key sooner than it says why */
+
+        ngx_http_lockbox_flights_cut(flights, name,
+                                     ngx_time() >= expires
+                                     ? NGX_LOCKBOX_EXPIRED : liveness);
         break;
 
     default:

@@ -15,6 +15,8 @@
 #define NGX_LOCKBOX_METHOD_MAX  32
 
 
+static ngx_int_t ngx_lockbox_random(ngx_lockbox_random_t *stock, u_char *raw,
+    size_t len);
 static ngx_uint_t ngx_lockbox_name_listed(const ngx_str_t *text,
     const ngx_str_t *names);
 static ngx_uint_t ngx_lockbox_name_lower(u_char c);
@@ -164,13 +166,13 @@ ngx_lockbox_id_valid(const ngx_str_t *text)
 
 
 ngx_int_t
-ngx_lockbox_id_create(u_char *id, uint64_t msec)
+ngx_lockbox_id_create(u_char *id, uint64_t msec, ngx_lockbox_random_t *stock)
 {
     u_char               raw[16];
     size_t               i, n;
     static const u_char  hex[] = "0123456789abcdef";
 
-    if (RAND_bytes(raw, sizeof(raw)) != 1) {
+    if (ngx_lockbox_random(stock, raw, sizeof(raw)) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -193,6 +195,30 @@ ngx_lockbox_id_create(u_char *id, uint64_t msec)
         id[i] = hex[(raw[n / 2] >> (n % 2 ? 0 : 4)) & 0x0f];
         n++;
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_lockbox_random(ngx_lockbox_random_t *stock, u_char *raw, size_t len)
+{
+    if (stock == NULL) {
+        return RAND_bytes(raw, (int) len) == 1 ? NGX_OK : NGX_ERROR;
+    }
+
+    if (stock->left < len) {
+        stock->left = 0;
+
+        if (RAND_bytes(stock->bytes, sizeof(stock->bytes)) != 1) {
+            return NGX_ERROR;
+        }
+
+        stock->left = sizeof(stock->bytes);
+    }
+
+    stock->left -= len;
+    ngx_memcpy(raw, stock->bytes + stock->left, len);
 
     return NGX_OK;
 }

@@ -36,11 +36,23 @@ ngx_uint_t ngx_lockbox_method_valid(const ngx_str_t *text);
 ngx_uint_t ngx_lockbox_id_valid(const ngx_str_t *text);
 
 /*
- * Writes a UUIDv7 (RFC 9562 section 5.7) of NGX_LOCKBOX_ID_LEN bytes to "id".
- * "msec" is Unix time in milliseconds.  NGX_ERROR when OpenSSL has no random
- * bytes to give.
+ * Random bytes in stock, for who needs many ids: OpenSSL takes as long for a
+ * few bytes as for hundreds.  Zeroed memory is an empty stock; one that was
+ * filled must not be copied, nor kept over a fork().
  */
-ngx_int_t ngx_lockbox_id_create(u_char *id, uint64_t msec);
+typedef struct {
+    size_t    left;
+    u_char    bytes[2048];
+} ngx_lockbox_random_t;
+
+
+/*
+ * Writes a UUIDv7 (RFC 9562 section 5.7) of NGX_LOCKBOX_ID_LEN bytes to "id".
+ * "msec" is Unix time in milliseconds; "stock" may be NULL.  NGX_ERROR when
+ * OpenSSL has no random bytes to give.
+ */
+ngx_int_t ngx_lockbox_id_create(u_char *id, uint64_t msec,
+    ngx_lockbox_random_t *stock);
 
 
 #endif /* _NGX_LOCKBOX_NAME_H_INCLUDED_ */

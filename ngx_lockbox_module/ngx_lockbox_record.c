@@ -208,18 +208,28 @@ ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text)
 static u_char *
 ngx_lockbox_record_escape(u_char *p, const u_char *s, const u_char *end)
 {
-    size_t    n;
-    uint32_t  code;
+    size_t         n;
+    uint32_t       code;
+    const u_char  *plain;
 
     while (s < end) {
 
-        if (*s == '"' || *s == '\\') {
-            *p++ = '\\';
-            *p++ = *s++;
+        /* most texts are nothing else */
+
+        for (plain = s;
+             s < end && *s >= 0x20 && *s < 0x7f && *s != '"' && *s != '\\';
+             s++)
+        {
+            /* void */
+        }
+
+        if (s != plain) {
+            p = ngx_cpymem(p, plain, (size_t) (s - plain));
             continue;
         }
 
-        if (*s >= 0x20 && *s < 0x7f) {
+        if (*s == '"' || *s == '\\') {
+            *p++ = '\\';
             *p++ = *s++;
             continue;
         }

@@ -251,20 +251,20 @@ test_id_create(void)
 
     /* RFC 9562 appendix A.6: 2022-02-22 19:22:22 UTC */
 
-    is(ngx_lockbox_id_create(id, 1645557742000), NGX_OK, "an id");
+    is(ngx_lockbox_id_create(id, 1645557742000, NULL), NGX_OK, "an id");
     ok(memcmp(id, "017f22e2-79b0-7", 15) == 0, "the time comes first");
     is(id[NGX_LOCKBOX_ID_LEN], '#', "nothing written behind");
 
-    is(ngx_lockbox_id_create(other, 1645557742000), NGX_OK, "another id");
+    is(ngx_lockbox_id_create(other, 1645557742000, NULL), NGX_OK, "another id");
     ok(memcmp(id, other, NGX_LOCKBOX_ID_LEN) != 0, "two ids differ");
 
-    is(ngx_lockbox_id_create(other, 1645557742001), NGX_OK, "a later id");
+    is(ngx_lockbox_id_create(other, 1645557742001, NULL), NGX_OK, "a later id");
     ok(memcmp(other, id, NGX_LOCKBOX_ID_LEN) > 0, "ids sort by time");
 
     variants = 0;
 
     for (i = 0, good = 0; i < 1000; i++) {
-        if (ngx_lockbox_id_create(id, i * 0xf0f0f0f0fULL) == NGX_OK) {
+        if (ngx_lockbox_id_create(id, i * 0xf0f0f0f0fULL, NULL) == NGX_OK) {
             good += ngx_lockbox_id_valid(&text);
             variants |= 1 << (id[19] == '8' ? 0 : id[19] == '9' ? 1
                               : id[19] == 'a' ? 2 : 3);
@@ -317,6 +317,8 @@ test_random(void)
     ngx_str_t            text;
     const RAND_METHOD   *saved;
     static RAND_METHOD   method;
+    ngx_uint_t           i, seen;
+    static ngx_lockbox_random_t  stock;
 
     msec = 1645557742000;
     text.data = id;
@@ -327,15 +329,34 @@ test_random(void)
     (void) RAND_set_rand_method(&method);
 
     method.bytes = counting_bytes;
-    is(ngx_lockbox_id_create(id, msec), NGX_OK, "an id of known bytes");
+    is(ngx_lockbox_id_create(id, msec, NULL), NGX_OK, "an id of known bytes");
     is_text(&text, "017f22e2-79b0-7677-8899-aabbccddeeff", "its digits");
 
     method.bytes = full_bytes;
-    is(ngx_lockbox_id_create(id, msec), NGX_OK, "an id of full bytes");
+    is(ngx_lockbox_id_create(id, msec, NULL), NGX_OK, "an id of full bytes");
     is_text(&text, "017f22e2-79b0-7fff-bfff-ffffffffffff", "its digits");
 
+    method.bytes = counting_bytes;
+    memset(&stock, 0, sizeof(stock));
+    seen = 0;
+
+    for (i = 0; i < 128; i++) {
+        if (ngx_lockbox_id_create(id, msec, &stock) == NGX_OK) {
+            seen += ngx_lockbox_id_valid(&text);
+        }
+    }
+
+    is(seen, 128, "as many ids as there are in stock");
+    is(stock.left, 0, "and then it is used up");
+    is_text(&text, "017f22e2-79b0-7677-8899-aabbccddeeff", "the last of it");
+
     method.bytes = no_bytes;
-    is(ngx_lockbox_id_create(id, msec), NGX_ERROR,
+    is(ngx_lockbox_id_create(id, msec, &stock), NGX_ERROR,
+       "no id without another stock");
+    is(stock.left, 0, "and none of the old one");
+
+    method.bytes = no_bytes;
+    is(ngx_lockbox_id_create(id, msec, NULL), NGX_ERROR,
        "no id without random bytes");
 
     (void) RAND_set_rand_method(saved);
