@@ -55,7 +55,7 @@ my %WAYS = (
 );
 
 my $t = Test::Lockbox->new;
-my $fake = Test::Lockbox::FakeRedis->new($t);
+my $fake = Test::Lockbox::FakeRedis->new($t, lease => 0);
 
 $t->write_file('page.html', join "\n", map {
     qq(<!--#include virtual="/tenants/acme/mail/$_" -->)

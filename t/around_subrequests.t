@@ -320,9 +320,11 @@ for my $case ([ 'all', undef, $whole ], [ 'some', 'bytes=0-14', 15 ],
 
 # Nor does a failure of ours let anybody in
 
+# another service, so that it is another grant
+my $unknown = grant('mail', 'unused');
 $t->redis_stop;
 
-($response, $records, $arrived) = did('/check/x', grant('mail'));
+($response, $records, $arrived) = did('/check/x', $unknown);
 is($response->status, 500, 'auth_request without Redis');
 is_deeply($records, [ "end $secret store_unavailable" ], 'on record');
 is_deeply($arrived, [], 'nothing arrives');

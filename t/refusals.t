@@ -183,9 +183,11 @@ for my $case (
 
 # What is not there
 
+my $unknown = $t->grant;
+
 records();
 $t->redis_stop;
-provoke('store_unavailable', $good, genuine => 1);
+provoke('store_unavailable', $unknown, genuine => 1);
 $t->redis;
 Test::Lockbox::Admin::reconnect();
 

@@ -115,6 +115,13 @@ sub take {
     return $bytes;
 }
 
+# Whether something is there that nobody has taken yet.
+sub buffered {
+    my ($self) = @_;
+
+    return length $self->{buffer};
+}
+
 # Whether the peer has closed, and whether it did so with a reset (RST).
 sub closed {
     my ($self) = @_;

@@ -8,7 +8,8 @@ package Test::Lockbox::FakeRedis;
 # A rule is { match => pattern, play => [step, ...], times => n }.  The first
 # one whose pattern matches the words of a command, joined by blanks, plays its
 # steps instead of the reply; with "times" it does so that often.  A connection
-# that comes in is the command "CONNECT".  The steps of a connection are played
+# that comes in is the command "CONNECT", and a message that the real Redis
+# pushes is the command "MESSAGE" and its keys, whose reply it is.  The steps of a connection are played
 # one after the other, those of one command after those of the command before:
 #
 #     "bytes"           sends them
@@ -45,16 +46,17 @@ my %STEPS = (
 
 # For the test
 
-# Starts it in that world.
+# Starts it in that world.  Without "lease" it refuses the heartbeats, so that
+# nginx trusts nothing that it was told before and asks for each request.
 sub new {
-    my ($class, $t) = @_;
+    my ($class, $t, %options) = @_;
 
     my ($ours, $its) = IO::Socket->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC)
         or die "socketpair: $!\n";
     my $daemon = bless {
         path => $t->testdir . '/fake.sock',
         behind => $t->testdir . '/redis.sock',
-        control => $its, rules => [], seen => [], released => {},
+        control => $its, standing => standing(%options), rules => [], seen => [], released => {},
         connections => {}, count => 0,
     }, $class;
 
@@ -72,6 +74,14 @@ sub new {
     close $its;
 
     return bless { control => $ours }, $class;
+}
+
+sub standing {
+    my (%options) = @_;
+
+    return [] if $options{lease} // 1;
+    return [ { match => qr/^DEL lockbox:heartbeat$/,
+               play => ["-READONLY There is no lease.\r\n"] } ];
 }
 
 # Replaces all rules.
@@ -93,6 +103,14 @@ sub say {
     my ($self, $name, @steps) = @_;
 
     $self->tell('say', $name, @steps);
+}
+
+# Waits until the peers of that name have read all that there is for them.
+sub told {
+    my ($self, $name) = @_;
+
+    poll(sub { ($self->tell('untold', $name))[0] == 0 })
+        or die "$name does not listen\n";
 }
 
 # Closes the socket and all connections: whoever comes now is refused.
@@ -233,7 +251,8 @@ sub serve {
     while (1) {
         my $select = IO::Select->new($self->{control},
                                      $self->{listener} // (),
-                                     map { $_->{socket} } $self->all);
+                                     map { $_->{socket}, behind($_) }
+                                         $self->all);
         my $waiting = grep { $_->{untaken} } $self->all;
 
         for my $ready ($select->can_read($waiting ? 0.001 : undef)) {
@@ -264,7 +283,19 @@ sub attend {
 
     } elsif (my $connection = $self->{connections}{ fileno $ready // -1 }) {
         $self->hear($connection);
+
+    } elsif (my ($listening) = grep { (behind($_) // 0) == $ready }
+                                    $self->all)
+    {
+        $self->overhear($listening);
     }
+}
+
+# The socket of the real Redis, if there is one for that connection.
+sub behind {
+    my ($connection) = @_;
+
+    return $connection->{redis} ? $connection->{redis}->socket : ();
 }
 
 sub order_rules {
@@ -289,6 +320,13 @@ sub order_say {
     push @{ $_->{steps} }, map { [ $_, [] ] } @steps for $self->named($name);
 
     return;
+}
+
+sub order_untold {
+    my ($self, $name) = @_;
+
+    return scalar grep { @{ $_->{steps} } || !taken($_->{socket}) }
+                  $self->named($name);
 }
 
 sub order_refuse {
@@ -367,6 +405,28 @@ sub hear {
     }
 }
 
+# What the real Redis says without being asked.
+sub overhear {
+    my ($self, $connection) = @_;
+
+    do {
+        my $message = eval { raw_reply($connection->{redis}) };
+
+        return $self->drop($connection) if !defined $message;
+
+        $self->pushed($connection, $message);
+    } while ($connection->{redis}->buffered);
+}
+
+sub pushed {
+    my ($self, $connection, $message) = @_;
+
+    my (undef, undef, @keys) = $message =~ /\$\d+\r\n(.*?)\r\n/gs;
+
+    local $self->{message} = $message;
+    $self->obey($connection, 'MESSAGE', @keys);
+}
+
 # Takes a command off the buffer, unless some of it is still to come.
 sub take_command {
     my ($buffer) = @_;
@@ -405,12 +465,13 @@ sub obey {
     $connection->{name} = $words[2] if $command =~ /^CLIENT SETNAME /;
 
     my ($rule) = grep { $command =~ $_->{match} && ($_->{times} // 1) > 0 }
-                 @{ $self->{rules} };
+                 @{ $self->{rules} }, @{ $self->{standing} };
     my @steps = $rule ? @{ $rule->{play} }
               : $command eq 'CONNECT' ? () : [ 'reply' ];
 
     $rule->{times}-- if $rule && defined $rule->{times};
-    push @{ $connection->{steps} }, map { [ $_, \@words ] } @steps;
+    push @{ $connection->{steps} },
+        map { [ $_, \@words, $self->{message} ] } @steps;
 }
 
 # As many steps as can be taken.
@@ -420,8 +481,12 @@ sub play {
     my $steps = $connection->{steps};
 
     while (@$steps) {
-        my ($step, $words) = @{ $steps->[0] };
+        my ($step, $words, $message) = @{ $steps->[0] };
         my ($name, @more) = ref $step ? @$step : ();
+
+        # what was pushed is here already
+        ($name, $step) = (undef, $message)
+            if defined $message && ($name // '') eq 'reply';
 
         if (!defined $name) {
             send_bytes($connection, $step);
@@ -440,10 +505,18 @@ sub play_reply {
         //= Test::Lockbox::Redis->new($self->{behind});
 
     $redis->send_command(@$words);
-    my $reply = raw_reply($redis);
-    send_bytes($connection, substr $reply, 0, $length // length $reply);
 
-    return 1;
+    while (1) {
+        my $reply = raw_reply($redis);
+
+        if ($reply !~ /\A\*3\r\n\$7\r\nmessage\r\n/) {
+            send_bytes($connection, substr $reply, 0,
+                       $length // length $reply);
+            return 1;
+        }
+
+        $self->pushed($connection, $reply);
+    }
 }
 
 sub play_taken {
