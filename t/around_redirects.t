@@ -61,8 +61,8 @@ EOF_HTTP
     gated('last', 'rewrite ^ /free/x last;'),
     gated('on', 'rewrite ^ /tenants/acme/mail/x last;'),
     map({ my ($name, $code) = @$_; gated($name, "return $code;", $upstream) }
-        [ url => 'http://localhost/free' ], [ no => 204 ], [ see => '303 /free' ],
-        [ kept => '308 /free' ]),
+        [ url => 'http://localhost/free' ], [ no => 204 ],
+        [ see => '303 /free' ], [ kept => '308 /free' ]),
     map({ gated($_, "rewrite ^ /free/x $_;", $upstream) }
         qw(redirect permanent)),
     <<"EOF_LOCATIONS"));
@@ -214,8 +214,8 @@ for my $case (
 for my $token (undef, grant('inside')) {
     is(get('/tenants/acme/inside/x', $token)->status, 404,
        'what is internal is not there');
-    is_deeply(paths_recorded(), [ 'end /tenants/acme/inside/x not_decided 404' ],
-              'on record');
+    is_deeply(paths_recorded(),
+              [ 'end /tenants/acme/inside/x not_decided 404' ], 'on record');
 }
 
 
