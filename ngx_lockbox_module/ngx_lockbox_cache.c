@@ -413,18 +413,25 @@ static void
 ngx_lockbox_cache_unchain(ngx_lockbox_zone_t *zone,
     const ngx_lockbox_table_t *table, uint32_t number, const u_char *key)
 {
-    uint32_t            *link;
-    ngx_lockbox_slot_t  *slot;
+    uint32_t            *bucket, other;
+    ngx_lockbox_slot_t  *slot, *before;
 
-    link = ngx_lockbox_cache_bucket(zone, table, key);
+    bucket = ngx_lockbox_cache_bucket(zone, table, key);
+    slot = ngx_lockbox_cache_slot(zone, table, number);
 
-    while (*link != number) {
-        slot = ngx_lockbox_cache_slot(zone, table, *link);
-        link = &slot->chain;
+    if (*bucket == number) {
+        *bucket = slot->chain;
+        return;
     }
 
-    slot = ngx_lockbox_cache_slot(zone, table, number);
-    *link = slot->chain;
+    for (other = *bucket; /* void */ ; other = before->chain) {
+        before = ngx_lockbox_cache_slot(zone, table, other);
+
+        if (before->chain == number) {
+            before->chain = slot->chain;
+            return;
+        }
+    }
 }
 
 
