@@ -506,6 +506,7 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result)
 {
     json_t                       *view;
+    int64_t                       lease;
     ngx_http_lockbox_decision_t  *decision;
 
     decision = call->data;
@@ -529,10 +530,12 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
 
     /* here it is over now, and elsewhere with the lease at the latest */
 
+    lease = (int64_t) ngx_http_lockbox_liveness_lease(call->request);
+
     if (ngx_lockbox_text_is(&decision->step->action, "revoke")
         && ngx_lockbox_json_set(view, "effective_by",
                  ngx_http_lockbox_admin_view_time(ngx_lockbox_clock_msec()
-                       + ngx_http_lockbox_liveness_lease(call->request)))
+                                                  + lease))
            != NGX_OK)
     {
         json_decref(view);

@@ -37,23 +37,7 @@
 #define EXPIRED     NGX_LOCKBOX_EXPIRED
 
 
-/* What nginx gives shared memory from. */
-ngx_uint_t          ngx_pagesize = 4096;
-
-static void        *slab;
-static ngx_uint_t   slab_full;
-static sigjmp_buf   killed;
-
-
-void *
-ngx_slab_alloc(ngx_slab_pool_t *pool, size_t size)
-{
-    (void) pool;
-
-    slab = slab_full ? NULL : malloc(size);
-
-    return slab;
-}
+static sigjmp_buf  killed;
 
 
 /*
@@ -244,13 +228,13 @@ test_init(void)
     shm_zone.shm.addr = (u_char *) &shpool;
     shm_zone.data = &former;
 
-    slab_full = 1;
+    zone_full = 1;
     is(ngx_lockbox_cache_init(&shm_zone, NULL), NGX_ERROR,
        "no zone without memory");
-    slab_full = 0;
+    zone_full = 0;
 
     is(ngx_lockbox_cache_init(&shm_zone, NULL), NGX_OK, "a zone is laid out");
-    ok(former.zone == slab && former.mutex == &shpool.mutex, "... in the slab");
+    ok(former.zone == zone_memory && former.mutex == &shpool.mutex, "... in the slab");
 
     former.log = &zone_log;
     keep(&former, 1, 100);
@@ -268,13 +252,13 @@ test_init(void)
     cache.log = &zone_log;
     is(found(&cache, 1), 100, "... is taken over as well");
 
-    free(slab);
+    free(zone_memory);
 
     shpool.pfree = 7;
     shm_zone.shm.exists = 0;
     is(ngx_lockbox_cache_init(&shm_zone, NULL), NGX_ERROR,
        "a zone that is too small is refused");
-    free(slab);
+    free(zone_memory);
 }
 
 

@@ -1,7 +1,7 @@
 /*
- * What the shared memory of nginx is for a single process: a lock that must be
- * free when it is taken, a clock that the test sets, and a log that is counted.
- * For one translation unit a program.
+ * What the shared memory of nginx is for a single process: memory, a lock that
+ * must be free when it is taken, a clock that the test sets, and a log that is
+ * counted.  For one translation unit a program.
  */
 
 #ifndef _ZONE_H_INCLUDED_
@@ -14,14 +14,29 @@
 #include "ngx_lockbox_cache.h"
 
 
-/* in ngx_times.h, with which the tests of pure files have nothing to do */
 volatile ngx_time_t  *ngx_cached_time;
+ngx_uint_t            ngx_pagesize = 4096;
+
+/* what ngx_slab_alloc() gave last, and 1 if it has nothing to give */
+static void          *zone_memory;
+static ngx_uint_t     zone_full;
 
 static ngx_uint_t     zone_locked;
 static ngx_uint_t     zone_warnings;
 static ngx_time_t     zone_time = { .sec = 1000000 };
 static ngx_log_t      zone_log = { .log_level = NGX_LOG_DEBUG };
 static ngx_shmtx_t    zone_mutex;
+
+
+void *
+ngx_slab_alloc(ngx_slab_pool_t *pool, size_t size)
+{
+    (void) pool;
+
+    zone_memory = zone_full ? NULL : malloc(size);
+
+    return zone_memory;
+}
 
 
 void
