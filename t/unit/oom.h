@@ -26,6 +26,7 @@ extern void *oom_real(calloc)(size_t n, size_t size);
 extern void *oom_real(realloc)(void *p, size_t size);
 
 
+static ngx_uint_t  oom_walks;
 static ngx_uint_t  oom_countdown;
 static ngx_uint_t  oom_has_failed;
 
@@ -46,9 +47,9 @@ oom_fails(void)
 void *
 malloc(size_t size)
 {
-    /* a sanitizer ends the program where libc has no memory for an error */
+    /* a sanitizer ends the program where libc has no memory for libjwt's -1 */
 
-    if (size > PTRDIFF_MAX) {
+    if (oom_walks && size > PTRDIFF_MAX) {
         return NULL;
     }
 
@@ -80,10 +81,12 @@ oom_run(ngx_shim_run_pt run, const void *data, ngx_uint_t n)
 
     pool = ngx_create_pool(0, NULL);
 
+    oom_walks = 1;
     oom_has_failed = 0;
     oom_countdown = n;
     rc = run(pool, data);
     oom_countdown = 0;
+    oom_walks = 0;
 
     ngx_destroy_pool(pool);
 

@@ -392,6 +392,28 @@ test_leeway(ngx_pool_t *pool)
 }
 
 
+/* The first second of all, which is as good as any other. */
+
+static void
+test_epoch(ngx_pool_t *pool)
+{
+    ngx_str_t            text;
+    ngx_lockbox_token_t  token;
+
+    static const char  payload[] =
+        "{\"iss\":\"https://vendor.example\",\"aud\":\"gate\","
+        "\"sub\":\"erin\",\"iat\":0,\"exp\":1}";
+
+    text = jose_sign(pool, ec, GRANT_HEADER, payload);
+    is(ngx_lockbox_token_open(pool, rules, 2, &text, 0, &token), ALLOW,
+       "no nbf is no time that is to come");
+
+    text = jose_sign(pool, ec, GRANT_HEADER, with(pool, payload, "nbf", "1"));
+    is(ngx_lockbox_token_open(pool, rules, 2, &text, 0, &token), EARLY,
+       "and 1 is one");
+}
+
+
 /* Forms: what stands between and around the segments. */
 
 typedef struct {
@@ -998,6 +1020,7 @@ main(void)
     test_headers(pool);
     test_claims(pool);
     test_leeway(pool);
+    test_epoch(pool);
     test_forms(pool);
     test_documents(pool);
     test_spellings(pool);
