@@ -265,7 +265,7 @@ valgrind_tests = $(addprefix t/,story.t gate.t gate_answers.t \
                    gate_connections.t gate_subrequests.t door.t \
                    identity_door.t refusals.t http2.t aborts.t records.t \
                    audit_faults.t admin_grant.t admin_http.t admin_input.t \
-                   admin_lists.t admin_seals.t admin_stages.t admin_store.t)
+                   admin_lists.t admin_stages.t admin_store.t)
 
 nginx_source = $(CURDIR)/build/source
 

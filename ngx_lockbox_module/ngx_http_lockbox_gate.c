@@ -410,6 +410,10 @@ ngx_http_lockbox_gate_verify(ngx_http_request_t *r,
 
     ctx->shown = 1;
 
+    /* remembered, it must not be good before its iat on a clock set back */
+
+    ctx->grant.not_before = ngx_max(ctx->grant.not_before, token.issued);
+
     if (decision == NGX_LOCKBOX_ALLOW
         && ngx_http_lockbox_liveness_remember(r, &ctx->liveness, &ctx->grant)
            != NGX_OK)

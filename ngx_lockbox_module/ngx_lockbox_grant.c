@@ -60,7 +60,6 @@ ngx_int_t
 ngx_lockbox_grant_parse(ngx_pool_t *pool, const json_t *claims,
     ngx_lockbox_grant_t *grant)
 {
-    time_t     issued;
     ngx_int_t  rc;
 
     rc = ngx_lockbox_grant_texts(pool, claims, grant);
@@ -68,16 +67,11 @@ ngx_lockbox_grant_parse(ngx_pool_t *pool, const json_t *claims,
         return rc;
     }
 
-    if (ngx_lockbox_grant_time(claims, "iat", &issued) != NGX_OK
-        || ngx_lockbox_grant_time(claims, "nbf", &grant->not_before) != NGX_OK
+    if (ngx_lockbox_grant_time(claims, "nbf", &grant->not_before) != NGX_OK
         || ngx_lockbox_grant_time(claims, "exp", &grant->expires) != NGX_OK)
     {
         return NGX_DECLINED;
     }
-
-    /* no grant is good before it was issued, even if a clock is set back */
-
-    grant->not_before = ngx_max(grant->not_before, issued);
 
     rc = ngx_lockbox_grant_confirmation(pool, claims, &grant->certificate);
     if (rc != NGX_OK) {

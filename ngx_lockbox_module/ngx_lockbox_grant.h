@@ -28,7 +28,7 @@ typedef struct {
     ngx_str_t              tenant;
     ngx_str_t              engineer_iss;
     ngx_str_t              engineer_sub;    /* sub */
-    time_t                 not_before;      /* nbf or iat, the later one */
+    time_t                 not_before;      /* nbf */
     time_t                 expires;         /* exp */
     ngx_str_t              certificate;     /* cnf, a thumbprint; or empty */
     ngx_lockbox_scope_t    scope;           /* authorization_details */

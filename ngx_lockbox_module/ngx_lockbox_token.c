@@ -324,6 +324,7 @@ ngx_lockbox_token_claims(const ngx_lockbox_token_rule_t *rule, time_t now,
         return NGX_LOCKBOX_MALFORMED_TOKEN;
     }
 
+    token->issued = (time_t) iat;
     token->expires = (time_t) exp;
 
     decision = ngx_lockbox_token_audience(rule, token->claims);

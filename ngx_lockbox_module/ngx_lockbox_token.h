@@ -53,6 +53,7 @@ typedef struct {
     json_t                   *claims;     /* owned by the pool; else NULL */
     ngx_uint_t                rule;       /* index of the issuer's rule */
     const ngx_lockbox_key_t  *key;
+    time_t                    issued;     /* iat */
     time_t                    expires;    /* exp */
 } ngx_lockbox_token_t;
 

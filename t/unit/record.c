@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include <jansson.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include "ngx_lockbox_record.h"
@@ -105,8 +106,12 @@ static const text_t  texts[] = {
     row("\xf0\x8f\xbf\xbf", "\\ufffd\\ufffd\\ufffd\\ufffd"),
     row("\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"),
     row("\xf5\x80\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"),
+    row("\x81\x80\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"),
+    row("\xf9\x80\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"),
     row("\xff", "\\ufffd"),
     row("\xc3", "\\ufffd"),
+    { "\xc3\xa9", 1, "\\ufffd" },
+    { "\xe2\x82\xac", 2, "\\ufffd\\ufffd" },
     row("\xe2\x82", "\\ufffd\\ufffd"),
     row("\xf0\x9f\x98", "\\ufffd\\ufffd\\ufffd"),
     row("\xc3\"", "\\ufffd\\\""),
@@ -393,6 +398,33 @@ test_cut_character(ngx_pool_t *pool)
 
 
 static void
+test_no_sha256(ngx_pool_t *pool)
+{
+    u_char      text[TEXT_MAX + 1];
+    json_t     *json;
+    ngx_str_t   got;
+
+    ngx_memset(text, 'a', sizeof(text));
+
+    /* asks for a provider that is not there */
+
+    (void) EVP_set_default_properties(NULL, "provider=none");
+    json = json_loads(line_of(pool, text, sizeof(text)), 0, NULL);
+    (void) EVP_set_default_properties(NULL, "");
+
+    got = ngx_shim_str(json_string_value(json_object_get(json, "t")));
+
+    if (ok(got.len > TEXT_MAX, "a text is cut without SHA-256 as well")) {
+        got.data += TEXT_MAX;
+        got.len -= TEXT_MAX;
+        is_text(&got, "... [1025 bytes, sha256 ]", "and says so");
+    }
+
+    json_decref(json);
+}
+
+
+static void
 test_types(ngx_pool_t *pool)
 {
     size_t      i;
@@ -451,6 +483,7 @@ static const time_row_t  times[] = {
     { 1, "1970-01-01T00:00:00.001Z" },
     { 999, "1970-01-01T00:00:00.999Z" },
     { 1000, "1970-01-01T00:00:01.000Z" },
+    { 36000000, "1970-01-01T10:00:00.000Z" },
     { DAY - 1, "1970-01-01T23:59:59.999Z" },
     { DAY, "1970-01-02T00:00:00.000Z" },
     { 58 * DAY, "1970-02-28T00:00:00.000Z" },
@@ -568,6 +601,7 @@ main(void)
     test_hidden_borders(pool);
     test_cuts(pool);
     test_cut_character(pool);
+    test_no_sha256(pool);
     test_types(pool);
 
     ngx_destroy_pool(pool);

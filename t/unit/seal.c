@@ -488,6 +488,43 @@ test_claims(ngx_pool_t *pool)
 }
 
 
+/* The same of a seal that others stand before. */
+
+static void
+test_later_claims(ngx_pool_t *pool)
+{
+    size_t                     i;
+    json_t                    *claims;
+    ngx_str_t                  texts[SEALS];
+    ngx_lockbox_seal_t         seals[SEALS];
+    ngx_lockbox_token_t        token;
+    ngx_lockbox_token_rule_t   rule;
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+
+    ngx_memzero(&rule, sizeof(rule));
+    rule.typ = NGX_LOCKBOX_SEAL_TYP;
+    rule.issuer = ngx_shim_str(ISSUER);
+    rule.audience = rule.issuer;
+    rule.keys = &keys;
+    rule.max_life = 60 * DAY;
+
+    (void) ngx_lockbox_token_open(pool, &rule, 1, &texts[LAST], NOW, &token);
+
+    for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        claims = json_deep_copy(token.claims);
+        (void) json_object_del(claims, members[i]);
+        (void) ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_SEAL_TYP, claims,
+                                      &texts[LAST]);
+        json_decref(claims);
+
+        is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+           "the last one without %s", members[i]);
+    }
+}
+
+
 static void
 test_life(ngx_pool_t *pool)
 {
@@ -617,6 +654,8 @@ test_approved(ngx_pool_t *pool)
     }
 
     is(ngx_lockbox_seal_approved(seals, 0, 1, 1), 0, "no seal at all");
+    is(ngx_lockbox_seal_approved(seals, 1, 0, 0), 0,
+       "nobody is asked, and nobody has approved");
 }
 
 
@@ -633,10 +672,18 @@ walk_sign(ngx_pool_t *pool, const void *data)
 
 /* Without memory a text cannot be told from one that is no JSON. */
 
+static ngx_uint_t  errors;
+
+
 static ngx_int_t
 walk_open(ngx_pool_t *pool, const void *texts)
 {
-    return open_texts(pool, texts, SEALS) == NGX_OK ? NGX_OK : NGX_ERROR;
+    ngx_int_t  rc;
+
+    rc = open_texts(pool, texts, SEALS);
+    errors += rc == NGX_ERROR;
+
+    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -658,6 +705,8 @@ test_no_memory(ngx_pool_t *pool)
 
     ok(ngx_shim_walk(walk_sign, &seals[LAST]) > 50, "no seal without memory");
     ok(ngx_shim_walk(walk_open, texts) > 50, "and no chain");
+    is(errors, 3 * SEALS,
+       "which is noticed for header, signature and hash of each seal");
     ok(oom_walk(walk_sign, &seals[LAST], 1) > 100,
        "no seal, and OpenSSL without");
     ok(oom_walk(walk_open, texts, 1) > 100, "and no chain");
@@ -681,6 +730,7 @@ main(void)
     test_orders(pool);
     test_genuine(pool);
     test_claims(pool);
+    test_later_claims(pool);
     test_life(pool);
     test_approved(pool);
     test_no_memory(pool);
