@@ -117,7 +117,20 @@ is(lines(values_of('event.action')),
 my $t = Test::Lockbox->new;
 
 $t->redis;
-$t->upstream;
+$t->upstream(handler => sub {
+    my ($request, $client) = @_;
+
+    return Test::Lockbox::Upstream::echo($request)
+        if $request->{uri} !~ m{/slow$};
+
+    # it never comes to an end by itself
+    print {$client} "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+                    'x' x 50000;
+    $client->flush;
+    sysread $client, my $byte, 1;
+
+    return;
+});
 $t->write_conf(conf());
 $t->run;
 
@@ -330,6 +343,19 @@ $t->wait_for(sub {
     my %seen = map { $_->{'event.action'} => 1 } $t->audit;
     return $seen{lapsed} && $seen{expired} && $seen{sweep};
 }, undef, 'the sweep');
+
+# A response under way, and then no grant
+
+my $taken = Test::Lockbox::Conf::uuid7();
+my $slow = $t->http_start('GET', '/tenants/acme/mail/slow',
+                          token => $t->grant(id => $taken));
+
+is($slow->head->status, 200, 'a response begins');
+$t->redis_cmd('DEL', "lockbox:grant:{acme}:$taken");
+$t->wait_for(sub { grep { $_->{'lockbox.cut'} } $t->audit }, undef,
+             'the cut');
+$slow->close;
+
 
 # Redis away, and a second log that is full
 
