@@ -96,7 +96,7 @@ test-asan-short:  ## a part of that, in a few minutes
 test-valgrind: deps-valgrind  ## some of the tests, in valgrind
 	@$(MAKE) --no-print-directory -j $(JOBS) valgrind-nginx
 	LOCKBOX_NGINX=$(CURDIR)/t/instruments/valgrind LOCKBOX_STATIC=1 \
-	    LOCKBOX_TIMEOUT=180 prove -j $(JOBS) -I t/lib $(valgrind_tests)
+	    LOCKBOX_TIMEOUT=180 prove -j 2 -I t/lib $(valgrind_tests)
 
 .PHONY: coverage
 coverage: deps-test  ## run the tests and tell which lines none of them runs
@@ -260,7 +260,8 @@ asan_tests = $(addprefix t/,story.t gate.t gate_subrequests.t door.t http2.t \
                aborts.t kills.t audit_faults.t redis_faults.t config.t \
                admin_matrix.t admin_input.t lifecycle.t)
 
-# those that are in no haste
+# Those that are in no haste; and two at a time, for a worker that waits too
+# long for its turn loses its lease, and cuts what is under way.
 valgrind_tests = $(addprefix t/,story.t gate.t gate_answers.t \
                    gate_connections.t gate_subrequests.t door.t \
                    identity_door.t refusals.t http2.t aborts.t records.t \

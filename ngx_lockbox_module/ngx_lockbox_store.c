@@ -10,6 +10,7 @@
 
 
 struct ngx_lockbox_lookup_s {
+    ngx_lockbox_redis_t          *redis;
     ngx_lockbox_lookup_pt         handler;
     void                         *data;
 
@@ -37,6 +38,8 @@ static ngx_lockbox_redis_command_t *ngx_lockbox_store_ask_state(
 static void ngx_lockbox_store_live_handler(void *data,
     const ngx_lockbox_reply_t *reply);
 static void ngx_lockbox_store_state_handler(void *data,
+    const ngx_lockbox_reply_t *reply);
+static void ngx_lockbox_store_suspect(ngx_lockbox_lookup_t *lookup,
     const ngx_lockbox_reply_t *reply);
 static ngx_lockbox_decision_t ngx_lockbox_store_live(
     const ngx_lockbox_reply_t *reply);
@@ -70,6 +73,7 @@ ngx_lockbox_store_liveness(ngx_lockbox_redis_t *redis, ngx_pool_t *pool,
         return NULL;
     }
 
+    lookup->redis = redis;
     lookup->handler = handler;
     lookup->data = data;
     lookup->liveness = NGX_LOCKBOX_NOT_DECIDED;
@@ -173,6 +177,8 @@ ngx_lockbox_store_live_handler(void *data, const ngx_lockbox_reply_t *reply)
     lookup->live = NULL;
     lookup->liveness = ngx_lockbox_store_live(reply);
 
+    ngx_lockbox_store_suspect(lookup, reply);
+
     if (lookup->liveness == NGX_LOCKBOX_STORE_UNAVAILABLE) {
         ngx_lockbox_store_finish(lookup, lookup->liveness);
     }
@@ -186,8 +192,27 @@ ngx_lockbox_store_state_handler(void *data, const ngx_lockbox_reply_t *reply)
 
     lookup->state = NULL;
 
+    ngx_lockbox_store_suspect(lookup, reply);
+
     ngx_lockbox_store_finish(lookup,
                              ngx_lockbox_store_state(reply, lookup->liveness));
+}
+
+
+/*
+ * Neither question is ever answered with a number or a list: that is the reply
+ * to another one, and so would be all that follow.
+ */
+static void
+ngx_lockbox_store_suspect(ngx_lockbox_lookup_t *lookup,
+    const ngx_lockbox_reply_t *reply)
+{
+    if (reply != NULL
+        && (reply->type == NGX_LOCKBOX_RESP_INTEGER
+            || reply->type == NGX_LOCKBOX_RESP_ARRAY))
+    {
+        ngx_lockbox_redis_reject(lookup->redis, "reply to another question");
+    }
 }
 
 

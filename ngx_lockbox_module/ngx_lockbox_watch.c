@@ -436,6 +436,16 @@ ngx_lockbox_watch_probe_handler(void *data, const ngx_lockbox_reply_t *reply)
 
     watch->probe = NULL;
 
+    /* a refusal is an answer, anything else is that to another question */
+
+    if (reply != NULL
+        && reply->type != NGX_LOCKBOX_RESP_INTEGER
+        && reply->type != NGX_LOCKBOX_RESP_ERROR)
+    {
+        ngx_lockbox_redis_reject(watch->conf->gate,
+                                 "reply to another question");
+    }
+
     ngx_lockbox_watch_answered(watch, reply != NULL
                                       && reply->type
                                          == NGX_LOCKBOX_RESP_INTEGER);

@@ -85,6 +85,8 @@ static const row_t  refused[] = {
     row("{\"a\":1}\0{\"a\":2}", "NUL and another object"),
     row("{\"a\":1}\0", "NUL behind"),
     row("{\"a\":\"\n\"}", "raw newline in a text"),
+    row("{\"a\":\"\n}", "raw newline at its end"),
+    row("{\"a\":\"\\q}", "no such escape at its end"),
     row("{\"a\":NaN}", "NaN"),
     row("{\"a\":Infinity}", "Infinity"),
     row("{\"a\":1e400}", "1e400"),
@@ -617,6 +619,10 @@ test_fault(ngx_pool_t *pool)
        NGX_DECLINED, "a fault");
     is_text(&fault.member, "/a/12/b", "its pointer");
     ok(strcmp(fault.reason, "is wrong") == 0, "its reason");
+
+    is(ngx_lockbox_json_fault(pool, &fault, "is wrong", "%s", ""),
+       NGX_DECLINED, "a fault of the whole document");
+    is_text(&fault.member, "", "its pointer");
 
     is(ngx_lockbox_json_fault(pool, NULL, "is wrong", "/%d", 1), NGX_DECLINED,
        "a fault nobody wants");

@@ -311,6 +311,19 @@ static const order_t  orders[] = {
 };
 
 
+/* What was in the memory before is no chain. */
+
+static void
+test_empty(ngx_pool_t *pool)
+{
+    ngx_lockbox_seal_t  seals[SEALS + 1];
+
+    make_seals(seals);
+    is(open_at(pool, NULL, 0, NOW, &seals[SEALS]), NGX_DECLINED,
+       "no seal, behind the memory of good ones");
+}
+
+
 static void
 test_orders(ngx_pool_t *pool)
 {
@@ -727,6 +740,7 @@ main(void)
 
     test_good(pool);
     test_changes(pool);
+    test_empty(pool);
     test_orders(pool);
     test_genuine(pool);
     test_claims(pool);

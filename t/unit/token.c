@@ -145,6 +145,7 @@ test_good(ngx_pool_t *pool)
     is(open_text(pool, &text, &token), ALLOW, "a good token");
     is(token.decision, ALLOW, "and its decision");
     is(token.genuine, 1, "is genuine");
+    is(token.issued, NOW, "says when it was made");
     is(token.expires, NOW + LIFE, "says when it ends");
     is(token.rule, 0, "says whose it is");
     is(token.at_jwt, 0, "is no access token");
@@ -158,6 +159,13 @@ test_good(ngx_pool_t *pool)
 
     is(open_text(pool, &text, &token), ALLOW, "one of the other issuer");
     is(token.rule, 1, "is told apart");
+
+    rules[0].typ = NULL;
+    is(ngx_lockbox_token_open(pool, &rules[1], 1, &text, NOW, &token), ALLOW,
+       "one rule");
+    is(ngx_lockbox_token_open(pool, rules, 2, &text, NOW, &token), TYPE,
+       "of several rules the first says the type");
+    rules[0].typ = NGX_LOCKBOX_GRANT_TYP;
 
     is(ngx_lockbox_token_open(pool, rules, 0, &text, NOW, &token), MALFORMED,
        "without an issuer there is no token");
@@ -967,13 +975,13 @@ walk_forged(ngx_pool_t *pool, const void *data)
 static ngx_int_t
 walk_sign(ngx_pool_t *pool, const void *claims)
 {
+    ngx_int_t            rc;
     ngx_str_t            text;
     ngx_lockbox_token_t  token;
 
-    if (ngx_lockbox_token_sign(pool, ec, NGX_LOCKBOX_GRANT_TYP, claims, &text)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
+    rc = ngx_lockbox_token_sign(pool, ec, NGX_LOCKBOX_GRANT_TYP, claims, &text);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     /* the failure may be in the first of these, but not in both */

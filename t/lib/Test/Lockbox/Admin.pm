@@ -13,7 +13,7 @@ our @EXPORT = qw(
     %PEOPLE $REQUESTS $MAIL
     begin change_conf redis_at use_world at
     token_of ask act outcome word_of uri filing file approve took approved
-    collect knock
+    collect knock eventually
     redis reconnect request_key live_key stored deadline_of make_due contents
     save_all load_all now
     settle records record_words
@@ -235,6 +235,22 @@ sub knock {
 
     return $World->http($method // 'GET', $uri // $MAIL, token => $grant,
                         %options);
+}
+
+# Knocks until nginx has heard from Redis of what somebody else has changed; a
+# request that is let in a moment before may be cut.  What is expected is an
+# outcome or a pattern.
+sub eventually {
+    my ($grant, $expected) = @_;
+
+    my $outcome;
+
+    $World->wait_for(sub {
+        $outcome = eval { outcome(knock($grant)) } // "cut: $@";
+        return ref $expected ? $outcome =~ $expected : $outcome eq $expected;
+    }, undef, "$expected to be heard");
+
+    return $outcome;
 }
 
 
