@@ -20,6 +20,7 @@ build_packages = gcc libc6-dev make nginx nginx-dev libjwt-dev libhiredis-dev \
 run_packages   = $(build_packages) redis-server openssl perl curl
 test_packages  = $(run_packages) python3 python3-jwcrypto libcrypt-jwt-perl
 lint_packages  = $(build_packages) clang clang-tidy cppcheck
+bench_packages = $(test_packages) wrk redis-tools strace valgrind
 
 valgrind_packages = $(test_packages) valgrind
 fuzz_packages     = $(build_packages) clang libclang-rt-dev llvm
@@ -108,16 +109,22 @@ coverage: deps-test  ## run the tests and tell which lines none of them runs
 	    status=$$?; t/instruments/coverage build/coverage; exit $$status
 
 .PHONY: bench
-bench: deps-test  ## measure, and print how the sides compare
+bench: deps-bench  ## measure, and print how the sides compare
 	@$(MAKE) --no-print-directory -j $(JOBS) bench-build
-	t/bench/run build/bench.json $(bench_programs)
+	t/bench/run build/bench.json $(benches)
+
+.PHONY: bench-short
+bench-short:  ## a try of that, in a minute or two, whose figures mean little
+	@$(MAKE) --no-print-directory bench BENCH_SECONDS=1 BENCH_ROUNDS=1 \
+	    BENCH_GRANTS=1000 BENCH_REVOCATIONS=4 BENCH_INSTRUCTIONS=200
 
 .PHONY: fuzz
 fuzz: deps-fuzz  ## feed all parsers for FUZZ_SECONDS=60 each, or FUZZ='path ...'
 	@$(MAKE) --no-print-directory -j $(JOBS) fuzz-build
 	t/fuzz/run $(FUZZ_SECONDS) $(FUZZ_JOBS) $(FUZZ)
 
-.PHONY: deps-build deps-run deps-test deps-lint deps-valgrind deps-fuzz
+.PHONY: deps-build deps-run deps-test deps-lint deps-valgrind deps-fuzz \
+        deps-bench
 deps-build:  ## install the Debian packages that the build needs
 	@.ci/install $(build_packages)
 deps-run:    ## install the Debian packages that the demonstration needs
@@ -130,6 +137,8 @@ deps-valgrind:  ## install the Debian packages that test-valgrind needs
 	@.ci/install $(valgrind_packages)
 deps-fuzz:   ## install the Debian packages that fuzz needs
 	@.ci/install $(fuzz_packages)
+deps-bench:  ## install the Debian packages that bench needs
+	@.ci/install $(bench_packages)
 
 .PHONY: clean
 clean:  ## remove all that was made
@@ -305,7 +314,20 @@ coverage-build:
 # The benchmarks: the module's own objects, and nginx's own pools, of which
 # nginx-dev has no source
 
-bench_programs = build/bench/door
+bench_programs = build/bench/door build/bench/mint
+
+# what bench runs, one after the other
+benches = build/bench/door t/bench/requests t/bench/costs t/bench/revocations
+
+# what they are told
+BENCH_SECONDS      = 2
+BENCH_ROUNDS       = 5
+BENCH_GRANTS       = 100000
+BENCH_REVOCATIONS  = 50
+BENCH_INSTRUCTIONS = 1000
+
+export BENCH_SECONDS BENCH_ROUNDS BENCH_GRANTS BENCH_REVOCATIONS \
+       BENCH_INSTRUCTIONS
 
 bench_parts = $(patsubst %,$(objs)/addon/ngx_lockbox_module/ngx_lockbox_%.o, \
                 base64url grant json jwks name path scope token)
@@ -322,6 +344,11 @@ build/bench/door: t/bench/door.c $(module) build/source/conf_flags
 	@# the rest of ngx_string.c needs the rest of nginx
 	@$(CC) $(cc_opt) -ffunction-sections -Wl,--gc-sections $(includes) \
 	    -o $@ $< $(bench_nginx) $(bench_parts) -ljansson -lcrypto
+
+build/bench/mint: t/bench/mint.c
+	@mkdir -p $(@D)
+	@echo "compiling $<"
+	@$(CC) $(cc_opt) -o $@ $< -lcrypto
 
 
 # The checkers: one stamp for each source and checker that is content
