@@ -91,6 +91,14 @@ ngx_lockbox_redis_cancel(ngx_lockbox_redis_command_t *command)
 }
 
 
+void
+ngx_lockbox_redis_reject(ngx_lockbox_redis_t *redis, const char *fault)
+{
+    (void) redis;
+    (void) fault;
+}
+
+
 u_char *
 ngx_hex_dump(u_char *dst, u_char *src, size_t len)
 {
