@@ -12,15 +12,25 @@
 #include <signal.h>
 
 
-#define NGX_HTTP_LOCKBOX_FIELDS  28
+#define NGX_HTTP_LOCKBOX_FIELDS  20
+
+/* Room for a line of what clients usually send. */
+#define NGX_HTTP_LOCKBOX_LINE    16384
+
+
+typedef struct {
+    ngx_lockbox_random_t  random;        /* for the ids of records */
+    u_char                line[NGX_HTTP_LOCKBOX_LINE];
+} ngx_http_lockbox_audit_worker_t;
 
 
 typedef struct {
     ngx_array_t           journals;      /* of ngx_lockbox_journal_t */
     ngx_int_t             request_id;    /* index of $request_id */
 
-    /* for the ids of records; NULL outside of a worker */
-    ngx_lockbox_random_t *random;
+    /* NULL outside of a worker */
+    ngx_http_lockbox_audit_worker_t
+                         *worker;
 } ngx_http_lockbox_audit_conf_t;
 
 
@@ -33,10 +43,28 @@ typedef struct {
 typedef struct {
     ngx_lockbox_field_t   elts[NGX_HTTP_LOCKBOX_FIELDS];
     ngx_uint_t            nelts;
-    ngx_str_t             id;
-    ngx_str_t             request_id;
-    ngx_str_t             methods[2];
 } ngx_http_lockbox_fields_t;
+
+
+#define ngx_http_lockbox_field_text(fields, name, text)                       \
+    ngx_http_lockbox_field(fields, NGX_LOCKBOX_FIELD_TEXT, name,              \
+                           sizeof(name) - 1, text, 0)
+
+#define ngx_http_lockbox_field_texts(fields, name, texts)                     \
+    ngx_http_lockbox_field(fields, NGX_LOCKBOX_FIELD_TEXTS, name,             \
+                           sizeof(name) - 1, (texts)->elts,                   \
+                           (int64_t) (texts)->nelts)
+
+#define ngx_http_lockbox_field_number(fields, name, number)                   \
+    ngx_http_lockbox_field(fields, NGX_LOCKBOX_FIELD_INTEGER, name,           \
+                           sizeof(name) - 1, NULL, number)
+
+#define ngx_http_lockbox_field_time(fields, name, number)                     \
+    ngx_http_lockbox_field(fields, NGX_LOCKBOX_FIELD_TIME, name,              \
+                           sizeof(name) - 1, NULL, number)
+
+#define ngx_http_lockbox_field_part(fields, part)                             \
+    ngx_http_lockbox_field(fields, NGX_LOCKBOX_FIELD_PART, NULL, 0, part, 0)
 
 
 static ngx_http_lockbox_legs_t *ngx_http_lockbox_audit_legs(
@@ -45,25 +73,23 @@ static void ngx_http_lockbox_audit_cleanup(void *data);
 static ngx_int_t ngx_http_lockbox_audit_log_handler(ngx_http_request_t *r);
 static void ngx_http_lockbox_audit_outcome(
     ngx_http_lockbox_audit_conf_t *acf, ngx_http_lockbox_leg_t *leg);
-static void ngx_http_lockbox_fields_intent(ngx_http_lockbox_fields_t *fields,
-    const ngx_http_lockbox_leg_t *leg);
+static void ngx_http_lockbox_fields_intent(
+    ngx_http_lockbox_fields_t *fields);
 static void ngx_http_lockbox_fields_outcome(ngx_http_lockbox_fields_t *fields,
     const ngx_http_lockbox_leg_t *leg);
-static void ngx_http_lockbox_fields_leg(ngx_http_lockbox_fields_t *fields,
-    const ngx_http_lockbox_leg_t *leg);
-static void ngx_http_lockbox_fields_request(ngx_http_lockbox_fields_t *fields,
-    ngx_http_lockbox_audit_conf_t *acf, const ngx_http_lockbox_leg_t *leg);
 static void ngx_http_lockbox_fields_response(
     ngx_http_lockbox_fields_t *fields, ngx_http_request_t *r);
+static void ngx_http_lockbox_fields_id(ngx_http_lockbox_fields_t *fields,
+    ngx_http_lockbox_audit_conf_t *acf, ngx_http_request_t *r,
+    ngx_str_t *id);
+static ngx_int_t ngx_http_lockbox_audit_common(ngx_pool_t *pool,
+    const ngx_http_lockbox_leg_t *leg, ngx_str_t *common);
 static ngx_int_t ngx_http_lockbox_audit_write(ngx_pool_t *pool,
     ngx_http_lockbox_audit_conf_t *acf,
     const ngx_http_lockbox_fields_t *fields, ngx_log_t *log);
-static void ngx_http_lockbox_field_text(ngx_http_lockbox_fields_t *fields,
-    const char *name, const ngx_str_t *text);
-static void ngx_http_lockbox_field_texts(ngx_http_lockbox_fields_t *fields,
-    const char *name, const ngx_lockbox_strings_t *texts);
-static void ngx_http_lockbox_field_number(ngx_http_lockbox_fields_t *fields,
-    ngx_lockbox_field_type_e type, const char *name, int64_t number);
+static void ngx_http_lockbox_field(ngx_http_lockbox_fields_t *fields,
+    ngx_lockbox_field_type_e type, const char *name, size_t len,
+    const ngx_str_t *text, int64_t number);
 static ngx_int_t ngx_http_lockbox_audit_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_lockbox_audit_init_process(ngx_cycle_t *cycle);
 static void *ngx_http_lockbox_audit_create_conf(ngx_conf_t *cf);
@@ -145,7 +171,8 @@ ngx_http_lockbox_audit_leg(ngx_http_request_t *r, ngx_uint_t create)
     acf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_audit_module);
 
     if (ngx_lockbox_id_create(leg->id, (uint64_t) ngx_lockbox_clock_msec(),
-                              acf->random)
+                              acf->worker != NULL ? &acf->worker->random
+                                                  : NULL)
         != NGX_OK)
     {
         return NULL;
@@ -210,19 +237,31 @@ ngx_int_t
 ngx_http_lockbox_audit_intent(ngx_http_request_t *r,
     ngx_http_lockbox_leg_t *leg)
 {
+    ngx_str_t                       id, common;
     ngx_http_lockbox_fields_t       fields;
     ngx_http_lockbox_audit_conf_t  *acf;
 
     acf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_audit_module);
 
-    ngx_http_lockbox_fields_intent(&fields, leg);
-    ngx_http_lockbox_fields_request(&fields, acf, leg);
+    if (ngx_http_lockbox_audit_common(r->pool, leg, &common) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_lockbox_fields_intent(&fields);
+    ngx_http_lockbox_field_part(&fields, &common);
+    ngx_http_lockbox_fields_id(&fields, acf, r, &id);
 
     if (ngx_http_lockbox_audit_write(r->pool, acf, &fields,
                                      r->connection->log)
         != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    /* what is known of a step of the workflow may grow until its outcome */
+
+    if (leg->gated) {
+        leg->common = common;
     }
 
     leg->intended = 1;
@@ -235,18 +274,25 @@ ngx_int_t
 ngx_http_lockbox_audit_step(ngx_cycle_t *cycle, ngx_pool_t *pool,
     const ngx_http_lockbox_leg_t *leg, ngx_uint_t outcome)
 {
+    ngx_str_t                       common;
     ngx_http_lockbox_fields_t       fields;
     ngx_http_lockbox_audit_conf_t  *acf;
 
     acf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_lockbox_audit_module);
 
+    if (ngx_http_lockbox_audit_common(pool, leg, &common) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (outcome) {
         ngx_http_lockbox_fields_outcome(&fields, leg);
 
     } else {
-        ngx_http_lockbox_fields_intent(&fields, leg);
+        ngx_http_lockbox_fields_intent(&fields);
     }
+
+    ngx_http_lockbox_field_part(&fields, &common);
 
     return ngx_http_lockbox_audit_write(pool, acf, &fields, pool->log);
 }
@@ -299,13 +345,22 @@ static void
 ngx_http_lockbox_audit_outcome(ngx_http_lockbox_audit_conf_t *acf,
     ngx_http_lockbox_leg_t *leg)
 {
+    ngx_str_t                   id, common;
     ngx_http_request_t         *r;
     ngx_http_lockbox_fields_t   fields;
 
     r = leg->request;
+    common = leg->common;
+
+    if (common.len == 0
+        && ngx_http_lockbox_audit_common(r->pool, leg, &common) != NGX_OK)
+    {
+        return;
+    }
 
     ngx_http_lockbox_fields_outcome(&fields, leg);
-    ngx_http_lockbox_fields_request(&fields, acf, leg);
+    ngx_http_lockbox_field_part(&fields, &common);
+    ngx_http_lockbox_fields_id(&fields, acf, r, &id);
     ngx_http_lockbox_fields_response(&fields, r);
 
     /* too late to refuse anything; the journal has counted the loss */
@@ -316,17 +371,15 @@ ngx_http_lockbox_audit_outcome(ngx_http_lockbox_audit_conf_t *acf,
 
 
 static void
-ngx_http_lockbox_fields_intent(ngx_http_lockbox_fields_t *fields,
-    const ngx_http_lockbox_leg_t *leg)
+ngx_http_lockbox_fields_intent(ngx_http_lockbox_fields_t *fields)
 {
     static const ngx_str_t  type = ngx_string("start");
 
     fields->nelts = 0;
 
-    ngx_http_lockbox_field_number(fields, NGX_LOCKBOX_FIELD_TIME,
-                                  "@timestamp", ngx_lockbox_clock_msec());
+    ngx_http_lockbox_field_time(fields, "@timestamp",
+                                ngx_lockbox_clock_msec());
     ngx_http_lockbox_field_text(fields, "event.type", &type);
-    ngx_http_lockbox_fields_leg(fields, leg);
 }
 
 
@@ -347,8 +400,8 @@ ngx_http_lockbox_fields_outcome(ngx_http_lockbox_fields_t *fields,
               : leg->decision == NGX_LOCKBOX_NOT_DECIDED ? &unknown
               : &failure;
 
-    ngx_http_lockbox_field_number(fields, NGX_LOCKBOX_FIELD_TIME,
-                                  "@timestamp", ngx_lockbox_clock_msec());
+    ngx_http_lockbox_field_time(fields, "@timestamp",
+                                ngx_lockbox_clock_msec());
     ngx_http_lockbox_field_text(fields, "event.type", &type);
     ngx_http_lockbox_field_text(fields, "event.outcome", outcome);
     ngx_http_lockbox_field_text(fields, "event.reason",
@@ -356,67 +409,6 @@ ngx_http_lockbox_fields_outcome(ngx_http_lockbox_fields_t *fields,
 
     if (leg->cut) {
         ngx_http_lockbox_field_text(fields, "lockbox.cut", &cut);
-    }
-
-    ngx_http_lockbox_fields_leg(fields, leg);
-}
-
-
-static void
-ngx_http_lockbox_fields_leg(ngx_http_lockbox_fields_t *fields,
-    const ngx_http_lockbox_leg_t *leg)
-{
-    fields->id.data = (u_char *) leg->id;
-    fields->id.len = NGX_LOCKBOX_ID_LEN;
-
-    ngx_http_lockbox_field_text(fields, "event.action", &leg->action);
-    ngx_http_lockbox_field_text(fields, "user.id", &leg->user_sub);
-    ngx_http_lockbox_field_text(fields, "user.domain", &leg->user_iss);
-    ngx_http_lockbox_field_text(fields, "organization.id", &leg->tenant);
-    ngx_http_lockbox_field_text(fields, "lockbox.request_id",
-                                &leg->request_id);
-    ngx_http_lockbox_field_text(fields, "lockbox.service", &leg->service);
-    ngx_http_lockbox_field_texts(fields, "lockbox.labels", &leg->labels);
-    ngx_http_lockbox_field_text(fields, "lockbox.manager", &leg->manager);
-    ngx_http_lockbox_field_text(fields, "lockbox.customer", &leg->customer);
-    ngx_http_lockbox_field_text(fields, "event.id", &fields->id);
-}
-
-
-static void
-ngx_http_lockbox_fields_request(ngx_http_lockbox_fields_t *fields,
-    ngx_http_lockbox_audit_conf_t *acf, const ngx_http_lockbox_leg_t *leg)
-{
-    ngx_http_request_t         *r;
-    ngx_lockbox_strings_t       methods;
-    ngx_http_variable_value_t  *v;
-
-    r = leg->request;
-
-    ngx_http_lockbox_field_text(fields, "http.request.method",
-                                &r->method_name);
-
-    if (leg->upgrade) {
-        fields->methods[0] = r->method_name;
-        ngx_str_set(&fields->methods[1], NGX_LOCKBOX_UPGRADE);
-
-        methods.elts = fields->methods;
-        methods.nelts = 2;
-
-        ngx_http_lockbox_field_texts(fields, "lockbox.methods", &methods);
-    }
-
-    ngx_http_lockbox_field_text(fields, "url.path", &leg->path);
-    ngx_http_lockbox_field_text(fields, "source.ip",
-                                &r->connection->addr_text);
-
-    v = ngx_http_get_indexed_variable(r->main, (ngx_uint_t) acf->request_id);
-
-    if (v != NULL && !v->not_found) {
-        fields->request_id.data = v->data;
-        fields->request_id.len = v->len;
-        ngx_http_lockbox_field_text(fields, "http.request.id",
-                                    &fields->request_id);
     }
 }
 
@@ -431,15 +423,13 @@ ngx_http_lockbox_fields_response(ngx_http_lockbox_fields_t *fields,
     status = r->err_status ? r->err_status : r->headers_out.status;
     sent = r->connection->sent - (off_t) r->header_size;
 
-    ngx_http_lockbox_field_number(fields, NGX_LOCKBOX_FIELD_INTEGER,
-                                  "http.response.status_code",
+    ngx_http_lockbox_field_number(fields, "http.response.status_code",
                                   (int64_t) status);
 
     /* what a subrequest contributed to the connection is not known */
 
     if (r == r->main) {
-        ngx_http_lockbox_field_number(fields, NGX_LOCKBOX_FIELD_INTEGER,
-                                      "http.response.bytes",
+        ngx_http_lockbox_field_number(fields, "http.response.bytes",
                                       sent > 0 ? (int64_t) sent : 0);
 
         if (r->headers_in.user_agent != NULL) {
@@ -450,14 +440,96 @@ ngx_http_lockbox_fields_response(ngx_http_lockbox_fields_t *fields,
 }
 
 
+/*
+ * Only when nginx has made it already, for an upstream or for another log: it
+ * costs random bytes from OpenSSL, and the record has an id of its own.
+ */
+
+static void
+ngx_http_lockbox_fields_id(ngx_http_lockbox_fields_t *fields,
+    ngx_http_lockbox_audit_conf_t *acf, ngx_http_request_t *r, ngx_str_t *id)
+{
+    const ngx_http_variable_value_t  *v;
+
+    v = &r->main->variables[acf->request_id];
+
+    if (v->valid && !v->not_found) {
+        id->data = v->data;
+        id->len = v->len;
+        ngx_http_lockbox_field_text(fields, "http.request.id", id);
+    }
+}
+
+
+/* What both records tell alike: who does what, where, and from where. */
+
+static ngx_int_t
+ngx_http_lockbox_audit_common(ngx_pool_t *pool,
+    const ngx_http_lockbox_leg_t *leg, ngx_str_t *common)
+{
+    ngx_str_t                   id, both[2];
+    ngx_http_request_t         *r;
+    ngx_lockbox_strings_t       methods;
+    ngx_http_lockbox_fields_t   fields;
+
+    id.data = (u_char *) leg->id;
+    id.len = NGX_LOCKBOX_ID_LEN;
+
+    fields.nelts = 0;
+
+    ngx_http_lockbox_field_text(&fields, "event.action", &leg->action);
+    ngx_http_lockbox_field_text(&fields, "user.id", &leg->user_sub);
+    ngx_http_lockbox_field_text(&fields, "user.domain", &leg->user_iss);
+    ngx_http_lockbox_field_text(&fields, "organization.id", &leg->tenant);
+    ngx_http_lockbox_field_text(&fields, "lockbox.request_id",
+                                &leg->request_id);
+    ngx_http_lockbox_field_text(&fields, "lockbox.service", &leg->service);
+    ngx_http_lockbox_field_texts(&fields, "lockbox.labels", &leg->labels);
+    ngx_http_lockbox_field_text(&fields, "lockbox.manager", &leg->manager);
+    ngx_http_lockbox_field_text(&fields, "lockbox.customer", &leg->customer);
+    ngx_http_lockbox_field_text(&fields, "event.id", &id);
+
+    r = leg->request;
+
+    if (r != NULL) {
+        ngx_http_lockbox_field_text(&fields, "http.request.method",
+                                    &r->method_name);
+
+        if (leg->upgrade) {
+            both[0] = r->method_name;
+            ngx_str_set(&both[1], NGX_LOCKBOX_UPGRADE);
+
+            methods.elts = both;
+            methods.nelts = 2;
+
+            ngx_http_lockbox_field_texts(&fields, "lockbox.methods", &methods);
+        }
+
+        ngx_http_lockbox_field_text(&fields, "url.path", &leg->path);
+        ngx_http_lockbox_field_text(&fields, "source.ip",
+                                    &r->connection->addr_text);
+    }
+
+    return ngx_lockbox_record_part(pool, fields.elts, fields.nelts, common);
+}
+
+
 static ngx_int_t
 ngx_http_lockbox_audit_write(ngx_pool_t *pool,
     ngx_http_lockbox_audit_conf_t *acf,
     const ngx_http_lockbox_fields_t *fields, ngx_log_t *log)
 {
-    ngx_str_t  line;
+    ngx_str_t  line, room;
 
-    if (ngx_lockbox_record_write(pool, fields->elts, fields->nelts, &line)
+    ngx_str_null(&room);
+
+    if (acf->worker != NULL) {
+        room.data = acf->worker->line;
+        room.len = NGX_HTTP_LOCKBOX_LINE;
+    }
+
+    if (ngx_lockbox_record_write(pool, &room, fields->elts, fields->nelts,
+                                 &line)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -468,46 +540,18 @@ ngx_http_lockbox_audit_write(ngx_pool_t *pool,
 
 
 static void
-ngx_http_lockbox_field_text(ngx_http_lockbox_fields_t *fields,
-    const char *name, const ngx_str_t *text)
-{
-    ngx_lockbox_field_t  *field;
-
-    field = &fields->elts[fields->nelts++];
-
-    field->type = NGX_LOCKBOX_FIELD_TEXT;
-    field->name = name;
-    field->text = text;
-    field->number = 0;
-}
-
-
-static void
-ngx_http_lockbox_field_texts(ngx_http_lockbox_fields_t *fields,
-    const char *name, const ngx_lockbox_strings_t *texts)
-{
-    ngx_lockbox_field_t  *field;
-
-    field = &fields->elts[fields->nelts++];
-
-    field->type = NGX_LOCKBOX_FIELD_TEXTS;
-    field->name = name;
-    field->text = texts->elts;
-    field->number = (int64_t) texts->nelts;
-}
-
-
-static void
-ngx_http_lockbox_field_number(ngx_http_lockbox_fields_t *fields,
-    ngx_lockbox_field_type_e type, const char *name, int64_t number)
+ngx_http_lockbox_field(ngx_http_lockbox_fields_t *fields,
+    ngx_lockbox_field_type_e type, const char *name, size_t len,
+    const ngx_str_t *text, int64_t number)
 {
     ngx_lockbox_field_t  *field;
 
     field = &fields->elts[fields->nelts++];
 
     field->type = type;
-    field->name = name;
-    field->text = NULL;
+    field->name.data = (u_char *) name;
+    field->name.len = len;
+    field->text = text;
     field->number = number;
 }
 
@@ -554,8 +598,9 @@ ngx_http_lockbox_audit_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    acf->random = ngx_pcalloc(cycle->pool, sizeof(ngx_lockbox_random_t));
-    if (acf->random == NULL) {
+    acf->worker = ngx_pcalloc(cycle->pool,
+                              sizeof(ngx_http_lockbox_audit_worker_t));
+    if (acf->worker == NULL) {
         return NGX_ERROR;
     }
 

@@ -45,6 +45,9 @@ struct ngx_http_lockbox_leg_s {
     ngx_str_t                  manager;
     ngx_str_t                  customer;
 
+    /* what intent and outcome of an access have in common, as written */
+    ngx_str_t                  common;
+
     unsigned                   gated:1;      /* reached a gated location */
     unsigned                   intended:1;   /* an intent is on record */
     unsigned                   refused:1;    /* our own answer was sent */

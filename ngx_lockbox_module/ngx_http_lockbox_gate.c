@@ -44,7 +44,6 @@ static ngx_int_t ngx_http_lockbox_gate_target(ngx_http_request_t *r,
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_check(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
 static ngx_uint_t ngx_http_lockbox_gate_one_host(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_lockbox_gate_overridden(ngx_http_request_t *r);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_token(
     ngx_http_request_t *r, ngx_str_t *token);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_open(
@@ -127,6 +126,7 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
 
     ngx_str_null(&leg->tenant);
     ngx_str_null(&leg->service);
+    ngx_str_null(&leg->common);
     leg->labels.nelts = 0;
 
     return NGX_DECLINED;
@@ -217,6 +217,7 @@ ngx_http_lockbox_gate_create(ngx_http_request_t *r)
     }
 
     leg->path = r->uri;
+    ngx_str_null(&leg->common);
 
     ctx->request = r;
     ctx->leg = leg;
@@ -247,7 +248,7 @@ ngx_http_lockbox_gate_check(ngx_http_request_t *r,
         return NGX_LOCKBOX_AMBIGUOUS_TARGET;
     }
 
-    if (ngx_http_lockbox_gate_overridden(r)) {
+    if (ngx_http_lockbox_header_any(r, ngx_http_lockbox_override_headers)) {
         return NGX_LOCKBOX_OVERRIDE_HEADER;
     }
 
@@ -313,21 +314,6 @@ ngx_http_lockbox_gate_one_host(ngx_http_request_t *r)
                            - r->host_start);
 
     return ngx_lockbox_path_authority(&target, &r->headers_in.host->value);
-}
-
-
-static ngx_uint_t
-ngx_http_lockbox_gate_overridden(ngx_http_request_t *r)
-{
-    const ngx_str_t  *name;
-
-    for (name = ngx_http_lockbox_override_headers; name->len != 0; name++) {
-        if (ngx_http_lockbox_header_find(r, name, NULL) != 0) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

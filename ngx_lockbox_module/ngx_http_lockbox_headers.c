@@ -9,34 +9,10 @@
 #define NGX_HTTP_LOCKBOX_SCHEME_LEN  (sizeof(NGX_HTTP_LOCKBOX_SCHEME) - 1)
 
 
-static ngx_table_elt_t *ngx_http_lockbox_header_next(ngx_list_part_t **part,
-    ngx_uint_t *i, const ngx_str_t *name);
 static ngx_uint_t ngx_http_lockbox_header_same(const ngx_str_t *key,
     const ngx_str_t *name);
-
-
-/* Goes on from *part and *i; nginx's own links depend on its version. */
-
-static ngx_table_elt_t *
-ngx_http_lockbox_header_next(ngx_list_part_t **part, ngx_uint_t *i,
-    const ngx_str_t *name)
-{
-    ngx_table_elt_t  *header;
-
-    for ( /* void */ ; *part != NULL; *part = (*part)->next, *i = 0) {
-        header = (*part)->elts;
-
-        while (*i < (*part)->nelts) {
-            if (ngx_http_lockbox_header_same(&header[*i].key, name)) {
-                return &header[(*i)++];
-            }
-
-            (*i)++;
-        }
-    }
-
-    return NULL;
-}
+static ngx_uint_t ngx_http_lockbox_header_among(const ngx_str_t *key,
+    const ngx_str_t *names);
 
 
 /*
@@ -69,6 +45,21 @@ ngx_http_lockbox_header_same(const ngx_str_t *key, const ngx_str_t *name)
 }
 
 
+static ngx_uint_t
+ngx_http_lockbox_header_among(const ngx_str_t *key, const ngx_str_t *names)
+{
+    for ( /* void */ ; names->len != 0; names++) {
+        if (key->len == names->len
+            && ngx_http_lockbox_header_same(key, names))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_uint_t
 ngx_http_lockbox_header_find(ngx_http_request_t *r, const ngx_str_t *name,
     ngx_str_t *value)
@@ -77,21 +68,42 @@ ngx_http_lockbox_header_find(ngx_http_request_t *r, const ngx_str_t *name,
     ngx_list_part_t  *part;
     ngx_table_elt_t  *header;
 
-    i = 0;
     n = 0;
-    part = &r->headers_in.headers.part;
 
-    for ( ;; ) {
-        header = ngx_http_lockbox_header_next(&part, &i, name);
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        header = part->elts;
 
-        if (header == NULL) {
-            return n;
-        }
-
-        if (n++ == 0 && value != NULL) {
-            *value = header->value;
+        for (i = 0; i < part->nelts; i++) {
+            if (ngx_http_lockbox_header_same(&header[i].key, name)
+                && n++ == 0 && value != NULL)
+            {
+                *value = header[i].value;
+            }
         }
     }
+
+    return n;
+}
+
+
+ngx_uint_t
+ngx_http_lockbox_header_any(ngx_http_request_t *r, const ngx_str_t *names)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (ngx_http_lockbox_header_among(&header[i].key, names)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
@@ -119,23 +131,20 @@ ngx_http_lockbox_header_add(ngx_http_request_t *r, const char *name,
 
 
 void
-ngx_http_lockbox_header_remove(ngx_http_request_t *r, const ngx_str_t *name)
+ngx_http_lockbox_header_remove(ngx_http_request_t *r, const ngx_str_t *names)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *header;
 
-    i = 0;
-    part = &r->headers_out.headers.part;
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        header = part->elts;
 
-    for ( ;; ) {
-        header = ngx_http_lockbox_header_next(&part, &i, name);
-
-        if (header == NULL) {
-            return;
+        for (i = 0; i < part->nelts; i++) {
+            if (ngx_http_lockbox_header_among(&header[i].key, names)) {
+                header[i].hash = 0;
+            }
         }
-
-        header->hash = 0;
     }
 }
 

@@ -21,15 +21,22 @@ ngx_uint_t ngx_http_lockbox_header_find(ngx_http_request_t *r,
     const ngx_str_t *name, ngx_str_t *value);
 
 /*
+ * 1 if the request has a field of one of these names, by the same rule; the
+ * list ends with an empty one.
+ */
+ngx_uint_t ngx_http_lockbox_header_any(ngx_http_request_t *r,
+    const ngx_str_t *names);
+
+/*
  * Adds a response header; name and value must live as long as the request.
  * NGX_ERROR without memory.
  */
 ngx_int_t ngx_http_lockbox_header_add(ngx_http_request_t *r, const char *name,
     const ngx_str_t *value);
 
-/* Takes all response headers of this name, by the same rule, out. */
+/* Takes all response headers of these names, by the same rule, out. */
 void ngx_http_lockbox_header_remove(ngx_http_request_t *r,
-    const ngx_str_t *name);
+    const ngx_str_t *names);
 
 /*
  * Finds the text of the token in the only Authorization field (RFC 6750

@@ -223,12 +223,9 @@ ngx_http_lockbox_net_mark(ngx_http_request_t *r,
     const ngx_http_lockbox_leg_t *leg)
 {
     ngx_str_t               value;
-    const ngx_str_t        *name;
     static const ngx_str_t  no_store = ngx_string("no-store");
 
-    for (name = ngx_http_lockbox_net_own; name->len != 0; name++) {
-        ngx_http_lockbox_header_remove(r, name);
-    }
+    ngx_http_lockbox_header_remove(r, ngx_http_lockbox_net_own);
 
     value.data = ngx_pnalloc(r->pool, NGX_LOCKBOX_TIME_LEN);
     if (value.data == NULL) {

@@ -15,6 +15,8 @@ static ngx_int_t ngx_http_lockbox_variable_labels(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_lockbox_variable_expires(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_lockbox_variable_event_id(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_lockbox_variable_set(ngx_http_variable_value_t *v,
     const u_char *data, size_t len);
 
@@ -44,6 +46,9 @@ static ngx_http_variable_t  ngx_http_lockbox_variables[] = {
 
     { ngx_string("lockbox_expires"), NULL,
       ngx_http_lockbox_variable_expires, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("lockbox_event_id"), NULL,
+      ngx_http_lockbox_variable_event_id, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -174,6 +179,27 @@ ngx_http_lockbox_variable_expires(ngx_http_request_t *r,
     (void) ngx_lockbox_record_time(p, (int64_t) leg->expires * 1000);
 
     ngx_http_lockbox_variable_set(v, p, NGX_LOCKBOX_TIME_LEN);
+
+    return NGX_OK;
+}
+
+
+/* What links the call that an upstream sees with its records. */
+
+static ngx_int_t
+ngx_http_lockbox_variable_event_id(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_lockbox_leg_t  *leg;
+
+    leg = ngx_http_lockbox_audit_leg(r, 0);
+
+    if (leg == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    ngx_http_lockbox_variable_set(v, leg->id, NGX_LOCKBOX_ID_LEN);
 
     return NGX_OK;
 }

@@ -169,7 +169,7 @@ ngx_int_t
 ngx_lockbox_id_create(u_char *id, uint64_t msec, ngx_lockbox_random_t *stock)
 {
     u_char               raw[16];
-    size_t               i, n;
+    size_t               i;
     static const u_char  hex[] = "0123456789abcdef";
 
     if (ngx_lockbox_random(stock, raw, sizeof(raw)) != NGX_OK) {
@@ -183,17 +183,13 @@ ngx_lockbox_id_create(u_char *id, uint64_t msec, ngx_lockbox_random_t *stock)
     raw[6] = (u_char) (0x70 | (raw[6] & 0x0f));
     raw[8] = (u_char) (0x80 | (raw[8] & 0x3f));
 
-    /* "n" counts the digits, so that dashes take none */
+    for (i = 0; i < sizeof(raw); i++) {
+        *id++ = hex[raw[i] >> 4];
+        *id++ = hex[raw[i] & 0x0f];
 
-    for (i = 0, n = 0; i < NGX_LOCKBOX_ID_LEN; i++) {
-
-        if (ngx_lockbox_id_form[i] == '-') {
-            id[i] = '-';
-            continue;
+        if (i == 3 || i == 5 || i == 7 || i == 9) {
+            *id++ = '-';
         }
-
-        id[i] = hex[(raw[n / 2] >> (n % 2 ? 0 : 4)) & 0x0f];
-        n++;
     }
 
     return NGX_OK;

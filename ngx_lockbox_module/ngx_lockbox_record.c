@@ -13,15 +13,29 @@
 /* a byte of a text becomes at most "\uXXXX" */
 #define NGX_LOCKBOX_ESCAPED   6
 
+/* what stands around a name and a value, and a number or a time */
+#define NGX_LOCKBOX_FRAME                                                     \
+    (sizeof("\"\":[\"\"],") + NGX_INT64_LEN + NGX_LOCKBOX_TIME_LEN)
+
+/* a byte, eight times */
+#define NGX_LOCKBOX_BYTES     0x0101010101010101ULL
+
 #define NGX_LOCKBOX_CUT_LEN                                                   \
     (sizeof("... [18446744073709551615 bytes, sha256 ]") + 64)
 
 
-static size_t ngx_lockbox_record_bound(const ngx_lockbox_field_t *field);
+static size_t ngx_lockbox_record_bound(const ngx_lockbox_field_t *fields,
+    ngx_uint_t n);
+static size_t ngx_lockbox_record_taken(const ngx_str_t *text);
+static u_char *ngx_lockbox_record_fields(u_char *p,
+    const ngx_lockbox_field_t *fields, ngx_uint_t n);
+static ngx_uint_t ngx_lockbox_record_empty(const ngx_lockbox_field_t *field);
 static u_char *ngx_lockbox_record_field(u_char *p,
     const ngx_lockbox_field_t *field);
-static ngx_uint_t ngx_lockbox_record_empty(const ngx_lockbox_field_t *field);
 static u_char *ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text);
+static ngx_uint_t ngx_lockbox_record_plain(const u_char *s, size_t len);
+static ngx_uint_t ngx_lockbox_record_printable(u_char c);
+static uint64_t ngx_lockbox_record_marked(uint64_t w);
 static u_char *ngx_lockbox_record_escape(u_char *p, const u_char *s,
     const u_char *end);
 static size_t ngx_lockbox_record_decode(const u_char *s, const u_char *end,
@@ -30,8 +44,7 @@ static ngx_uint_t ngx_lockbox_record_hidden(uint32_t code);
 static u_char *ngx_lockbox_record_unicode(u_char *p, uint32_t code);
 static u_char *ngx_lockbox_record_cut(u_char *p, const ngx_str_t *text);
 static u_char *ngx_lockbox_record_number(u_char *p, int64_t number);
-static u_char *ngx_lockbox_record_digits(u_char *p, uint64_t number,
-    int width);
+static u_char *ngx_lockbox_record_pair(u_char *p, uint32_t number);
 
 
 /*
@@ -60,39 +73,24 @@ static const ngx_lockbox_range_t  ngx_lockbox_record_ranges[] = {
 
 
 ngx_int_t
-ngx_lockbox_record_write(ngx_pool_t *pool, const ngx_lockbox_field_t *fields,
-    ngx_uint_t n, ngx_str_t *line)
+ngx_lockbox_record_write(ngx_pool_t *pool, const ngx_str_t *room,
+    const ngx_lockbox_field_t *fields, ngx_uint_t n, ngx_str_t *line)
 {
-    size_t       size;
-    u_char      *p;
-    ngx_uint_t   i;
+    size_t   size;
+    u_char  *p;
 
-    size = sizeof("{}\n");
+    size = sizeof("{}\n") + ngx_lockbox_record_bound(fields, n);
 
-    for (i = 0; i < n; i++) {
-        size += ngx_lockbox_record_bound(&fields[i]);
-    }
-
-    p = ngx_pnalloc(pool, size);
+    p = room != NULL && room->len >= size ? room->data
+                                          : ngx_pnalloc(pool, size);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     line->data = p;
+
     *p++ = '{';
-
-    for (i = 0; i < n; i++) {
-        if (ngx_lockbox_record_empty(&fields[i])) {
-            continue;
-        }
-
-        if (p != line->data + 1) {
-            *p++ = ',';
-        }
-
-        p = ngx_lockbox_record_field(p, &fields[i]);
-    }
-
+    p = ngx_lockbox_record_fields(p, fields, n);
     *p++ = '}';
     *p++ = '\n';
 
@@ -102,28 +100,95 @@ ngx_lockbox_record_write(ngx_pool_t *pool, const ngx_lockbox_field_t *fields,
 }
 
 
-static size_t
-ngx_lockbox_record_bound(const ngx_lockbox_field_t *field)
+ngx_int_t
+ngx_lockbox_record_part(ngx_pool_t *pool, const ngx_lockbox_field_t *fields,
+    ngx_uint_t n, ngx_str_t *part)
 {
-    size_t   size;
-    int64_t  i, n;
+    part->data = ngx_pnalloc(pool, ngx_lockbox_record_bound(fields, n));
 
-    if (ngx_lockbox_record_empty(field)) {
-        return 0;
+    if (part->data == NULL) {
+        return NGX_ERROR;
     }
 
-    size = ngx_strlen(field->name) + sizeof("\"\":[],") + NGX_INT64_LEN
-           + NGX_LOCKBOX_TIME_LEN;
+    part->len = (size_t) (ngx_lockbox_record_fields(part->data, fields, n)
+                          - part->data);
 
-    n = field->type == NGX_LOCKBOX_FIELD_TEXT ? 1
-        : field->type == NGX_LOCKBOX_FIELD_TEXTS ? field->number : 0;
+    return NGX_OK;
+}
 
-    for (i = 0; i < n; i++) {
-        size += ngx_min(field->text[i].len, NGX_LOCKBOX_RECORD_TEXT_MAX)
-                * NGX_LOCKBOX_ESCAPED + NGX_LOCKBOX_CUT_LEN + sizeof("\"\",");
+
+/* What the fields take at most, and never nothing. */
+
+static size_t
+ngx_lockbox_record_bound(const ngx_lockbox_field_t *fields, ngx_uint_t n)
+{
+    size_t                      texts, rest;
+    int64_t                     i;
+    const ngx_lockbox_field_t  *field, *last;
+
+    texts = 0;
+    rest = 1;
+    last = fields + n;
+
+    for (field = fields; field < last; field++) {
+        rest += field->name.len + NGX_LOCKBOX_FRAME;
+
+        if (ngx_lockbox_record_empty(field)) {
+            continue;
+        }
+
+        if (field->type == NGX_LOCKBOX_FIELD_TEXT) {
+            texts += ngx_lockbox_record_taken(field->text);
+
+        } else if (field->type == NGX_LOCKBOX_FIELD_PART) {
+            rest += field->text->len;
+
+        } else if (field->type == NGX_LOCKBOX_FIELD_TEXTS) {
+
+            for (i = 0; i < field->number; i++) {
+                texts += ngx_lockbox_record_taken(&field->text[i])
+                         + sizeof("\"\",");
+            }
+        }
     }
 
-    return size;
+    return texts * NGX_LOCKBOX_ESCAPED + rest;
+}
+
+
+/* How many bytes may have to be escaped; the mark of a cut is less by far. */
+
+static size_t
+ngx_lockbox_record_taken(const ngx_str_t *text)
+{
+    return text->len <= NGX_LOCKBOX_RECORD_TEXT_MAX
+           ? text->len : NGX_LOCKBOX_RECORD_TEXT_MAX + NGX_LOCKBOX_CUT_LEN;
+}
+
+
+static u_char *
+ngx_lockbox_record_fields(u_char *p, const ngx_lockbox_field_t *fields,
+    ngx_uint_t n)
+{
+    u_char                     *start;
+    const ngx_lockbox_field_t  *field, *last;
+
+    start = p;
+    last = fields + n;
+
+    for (field = fields; field < last; field++) {
+        if (ngx_lockbox_record_empty(field)) {
+            continue;
+        }
+
+        if (p != start) {
+            *p++ = ',';
+        }
+
+        p = ngx_lockbox_record_field(p, field);
+    }
+
+    return p;
 }
 
 
@@ -132,6 +197,7 @@ ngx_lockbox_record_empty(const ngx_lockbox_field_t *field)
 {
     switch (field->type) {
     case NGX_LOCKBOX_FIELD_TEXT:
+    case NGX_LOCKBOX_FIELD_PART:
         return field->text == NULL || field->text->len == 0;
     case NGX_LOCKBOX_FIELD_TEXTS:
         return field->number == 0;
@@ -146,8 +212,12 @@ ngx_lockbox_record_field(u_char *p, const ngx_lockbox_field_t *field)
 {
     int64_t  i;
 
+    if (field->type == NGX_LOCKBOX_FIELD_PART) {
+        return ngx_cpymem(p, field->text->data, field->text->len);
+    }
+
     *p++ = '"';
-    p = ngx_cpymem(p, field->name, ngx_strlen(field->name));
+    p = ngx_cpymem(p, field->name.data, field->name.len);
     *p++ = '"';
     *p++ = ':';
 
@@ -193,7 +263,10 @@ ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text)
     len = ngx_min(text->len, NGX_LOCKBOX_RECORD_TEXT_MAX);
 
     *p++ = '"';
-    p = ngx_lockbox_record_escape(p, text->data, text->data + len);
+
+    p = len != 0 && ngx_lockbox_record_plain(text->data, len)
+        ? ngx_cpymem(p, text->data, len)
+        : ngx_lockbox_record_escape(p, text->data, text->data + len);
 
     if (len != text->len) {
         p = ngx_lockbox_record_cut(p, text);
@@ -205,26 +278,89 @@ ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text)
 }
 
 
+/*
+ * 1 if all is printable ASCII that JSON does not escape.  Most texts are, and
+ * to look at eight bytes at a time makes that cheap; the last ones overlap
+ * those before them.
+ */
+
+static ngx_uint_t
+ngx_lockbox_record_plain(const u_char *s, size_t len)
+{
+    size_t    i;
+    uint32_t  first, last;
+    uint64_t  w;
+
+    if (len < sizeof(uint32_t)) {
+
+        for (i = 0; i < len; i++) {
+            if (!ngx_lockbox_record_printable(s[i])) {
+                return 0;
+            }
+        }
+
+        return 1;
+    }
+
+    if (len < sizeof(uint64_t)) {
+        ngx_memcpy(&first, s, sizeof(uint32_t));
+        ngx_memcpy(&last, s + len - sizeof(uint32_t), sizeof(uint32_t));
+
+        return !ngx_lockbox_record_marked((uint64_t) first << 32 | last);
+    }
+
+    for (i = 0; i + sizeof(uint64_t) < len; i += sizeof(uint64_t)) {
+        ngx_memcpy(&w, s + i, sizeof(uint64_t));
+
+        if (ngx_lockbox_record_marked(w)) {
+            return 0;
+        }
+    }
+
+    ngx_memcpy(&w, s + len - sizeof(uint64_t), sizeof(uint64_t));
+
+    return !ngx_lockbox_record_marked(w);
+}
+
+
+static ngx_uint_t
+ngx_lockbox_record_printable(u_char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+
+/*
+ * Not 0 if one of eight bytes is not printable.  What is taken off or put on
+ * sets the highest bit of a byte that is not, and of none that is: only the
+ * former borrow from the byte above them or carry into it.
+ */
+
+static uint64_t
+ngx_lockbox_record_marked(uint64_t w)
+{
+    uint64_t  marked;
+
+    marked = w
+             | (w - NGX_LOCKBOX_BYTES * 0x20)
+             | (w + NGX_LOCKBOX_BYTES)
+             | ((w ^ (NGX_LOCKBOX_BYTES * '"')) - NGX_LOCKBOX_BYTES)
+             | ((w ^ (NGX_LOCKBOX_BYTES * '\\')) - NGX_LOCKBOX_BYTES);
+
+    return marked & (NGX_LOCKBOX_BYTES * 0x80);
+}
+
+
 static u_char *
 ngx_lockbox_record_escape(u_char *p, const u_char *s, const u_char *end)
 {
-    size_t         n;
-    uint32_t       code;
-    const u_char  *plain;
+    size_t    n;
+    uint32_t  code;
 
     while (s < end) {
 
-        /* most texts are nothing else */
-
-        for (plain = s;
-             s < end && *s >= 0x20 && *s < 0x7f && *s != '"' && *s != '\\';
-             s++)
-        {
-            /* void */
-        }
-
-        if (s != plain) {
-            p = ngx_cpymem(p, plain, (size_t) (s - plain));
+        if (ngx_lockbox_record_printable(*s)) {
+            *p++ = *s++;
             continue;
         }
 
@@ -392,15 +528,14 @@ ngx_lockbox_record_cut(u_char *p, const ngx_str_t *text)
 u_char *
 ngx_lockbox_record_time(u_char *p, int64_t msec)
 {
-    int64_t   days, secs, year, yday, era;
-    uint64_t  month, day;
+    uint32_t  days, secs, year, yday, era, month, day;
 
     msec = ngx_max(msec, 0);
     msec = ngx_min(msec, NGX_LOCKBOX_MSEC_MAX);
 
-    secs = msec / 1000;
-    days = secs / 86400;
-    secs %= 86400;
+    days = (uint32_t) (msec / 86400000);
+    msec %= 86400000;
+    secs = (uint32_t) msec / 1000;
 
     /*
      * Civil date from the number of days: years that begin in March have
@@ -413,25 +548,37 @@ ngx_lockbox_record_time(u_char *p, int64_t msec)
     days -= era * 146097;
     year = (days - days / 1460 + days / 36524 - days / 146096) / 365;
     yday = days - (365 * year + year / 4 - year / 100);
-    month = (uint64_t) (5 * yday + 2) / 153;
-    day = (uint64_t) yday - (153 * month + 2) / 5 + 1;
+    month = (5 * yday + 2) / 153;
+    day = yday - (153 * month + 2) / 5 + 1;
     month = month < 10 ? month + 3 : month - 9;
     year += era * 400 + (month <= 2);
 
-    p = ngx_lockbox_record_digits(p, (uint64_t) year, 4);
+    p = ngx_lockbox_record_pair(p, year / 100);
+    p = ngx_lockbox_record_pair(p, year % 100);
     *p++ = '-';
-    p = ngx_lockbox_record_digits(p, month, 2);
+    p = ngx_lockbox_record_pair(p, month);
     *p++ = '-';
-    p = ngx_lockbox_record_digits(p, day, 2);
+    p = ngx_lockbox_record_pair(p, day);
     *p++ = 'T';
-    p = ngx_lockbox_record_digits(p, (uint64_t) secs / 3600, 2);
+    p = ngx_lockbox_record_pair(p, secs / 3600);
     *p++ = ':';
-    p = ngx_lockbox_record_digits(p, (uint64_t) secs / 60 % 60, 2);
+    p = ngx_lockbox_record_pair(p, secs / 60 % 60);
     *p++ = ':';
-    p = ngx_lockbox_record_digits(p, (uint64_t) secs % 60, 2);
+    p = ngx_lockbox_record_pair(p, secs % 60);
     *p++ = '.';
-    p = ngx_lockbox_record_digits(p, (uint64_t) (msec % 1000), 3);
+    p = ngx_lockbox_record_pair(p, (uint32_t) msec % 1000 / 10);
+    *p++ = (u_char) ('0' + msec % 10);
     *p++ = 'Z';
+
+    return p;
+}
+
+
+static u_char *
+ngx_lockbox_record_pair(u_char *p, uint32_t number)
+{
+    *p++ = (u_char) ('0' + number / 10);
+    *p++ = (u_char) ('0' + number % 10);
 
     return p;
 }
@@ -440,8 +587,8 @@ ngx_lockbox_record_time(u_char *p, int64_t msec)
 static u_char *
 ngx_lockbox_record_number(u_char *p, int64_t number)
 {
-    int       width;
-    uint64_t  rest, value;
+    u_char    digits[NGX_INT64_LEN], *first;
+    uint64_t  value;
 
     value = (uint64_t) number;
 
@@ -450,23 +597,12 @@ ngx_lockbox_record_number(u_char *p, int64_t number)
         value = -value;
     }
 
-    for (width = 1, rest = value; rest > 9; rest /= 10) {
-        width++;
-    }
+    first = digits + NGX_INT64_LEN;
 
-    return ngx_lockbox_record_digits(p, value, width);
-}
+    do {
+        *--first = (u_char) ('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
 
-
-static u_char *
-ngx_lockbox_record_digits(u_char *p, uint64_t number, int width)
-{
-    int  i;
-
-    for (i = width - 1; i >= 0; i--) {
-        p[i] = (u_char) ('0' + number % 10);
-        number /= 10;
-    }
-
-    return p + width;
+    return ngx_cpymem(p, first, (size_t) (digits + NGX_INT64_LEN - first));
 }

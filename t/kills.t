@@ -37,9 +37,10 @@ Test::Lockbox::Recorder::start($t);
 $t->write_conf($t->conf(
     workers => 2, directives => { lockbox_redis => '%%REDIS%% timeout=10s' },
     server => <<'EOF_CONF'));
-proxy_set_header X-Request-Id $request_id;
+proxy_set_header X-Request-Id $lockbox_event_id;
 
 location = /past-the-gate {
+    proxy_set_header X-Request-Id $request_id;
     proxy_pass http://127.0.0.1:%%PORT_8081%%;
 }
 EOF_CONF
@@ -141,7 +142,7 @@ sub read_records {
     # parsed by hand, for there can be many
     while (my $line = <$fh>) {
         my ($type, $id) = $line =~ /^\{.*"event\.type":"(\w+)"
-                                     .*"http\.request\.id":"(\w+)".*\}$/x;
+                                     .*"event\.id":"([\w-]+)".*\}$/x;
 
         if (!defined $id) {
             $torn++;

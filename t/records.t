@@ -97,7 +97,7 @@ sub lines {
 my $audit_c = slurp('ngx_lockbox_module/ngx_http_lockbox_audit.c');
 
 is(lines(keys %{ $schema->{properties} }),
-   lines($audit_c =~ /_field_\w+\(fields,[^";]*"([^"]+)"/g),
+   lines($audit_c =~ /_field_\w+\(&?fields,[^";]*"([^"]+)"/g),
    'the schema names the fields that are written');
 is(lines(values_of('event.reason')),
    lines(slurp('ngx_lockbox_module/ngx_lockbox_decision.c')
@@ -148,8 +148,10 @@ sub conf {
             proxy_pass       http://127.0.0.1:%%PORT_8081%%;
 
             location ~ /legal/ {
-                lockbox_label  confidential secret;
-                proxy_pass     http://127.0.0.1:%%PORT_8081%%;
+                lockbox_label     confidential secret;
+                proxy_set_header  X-Request-Id $request_id;
+                proxy_set_header  X-Event-Id   $lockbox_event_id;
+                proxy_pass        http://127.0.0.1:%%PORT_8081%%;
             }
 
             location ~ /gone/ {
@@ -400,6 +402,21 @@ is(occurring('event.outcome'), lines(values_of('event.outcome')),
 is(lines(map { keys %$_ } @records),
    lines(keys %{ $schema->{properties} }), 'and each field');
 
+# The one location whose tenant API is told both ids
+
+my ($told) = grep { $_->{uri} eq '/tenants/acme/mail/legal/1' }
+             $t->upstream_requests;
+my %both = map { $_->{'event.type'} => $_ }
+           grep { $_->{'event.id'} eq $told->{headers}{'x-event-id'} }
+           @records;
+
+is($both{start}{'url.path'}, '/tenants/acme/mail/legal/1',
+   '$lockbox_event_id is the id of the intent');
+is($both{end}{'event.outcome'}, 'success', 'and of the outcome');
+is($both{end}{'http.request.id'}, $told->{headers}{'x-request-id'},
+   'which has the $request_id, once nginx has made it');
+is($both{start}{'http.request.id'}, undef, 'and not before');
+
 my %ends = map { $_->{'event.id'} => 1 }
            grep { $_->{'event.type'} eq 'end' } @records;
 my @open = grep { !$ends{ $_->{'event.id'} } } @records;
@@ -434,7 +451,7 @@ my @INVALID = (
     (map { [ $access, $_ => undef ] } qw(
         @timestamp event.type event.action event.id event.outcome event.reason
         user.id user.domain organization.id lockbox.request_id url.path
-        http.request.method http.request.id source.ip
+        http.request.method source.ip
         http.response.status_code)),
     [ $intent, 'event.outcome' => 'success' ],
     [ $intent, 'http.response.status_code' => 200 ],

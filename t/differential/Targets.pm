@@ -148,7 +148,7 @@ sub judged {
 
     for (grep { /"event.type":"start"/ } Wire::new_lines($t, 'audit.log')) {
         my ($path) = /"url.path":("(?:[^"\\]|\\.)*")/;
-        my ($request) = /"http.request.id":"([^"]*)"/;
+        my ($request) = /"event.id":"([^"]*)"/;
         push @{ $paths{$request} }, unpack 'H*', $path;
     }
 

@@ -35,7 +35,7 @@ proxy_pass           http://recorder;
 proxy_http_version   1.1;
 proxy_next_upstream  off;
 proxy_set_header     Connection "";
-proxy_set_header     X-Request $request_id;
+proxy_set_header     X-Request $lockbox_event_id;
 EOF_PROXY
 
 # Starts it on port 8081.  It writes a line for each request: what X-Case and

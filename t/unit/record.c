@@ -37,11 +37,11 @@ line_of(ngx_pool_t *pool, const u_char *data, size_t len)
     text.len = len;
 
     field.type = NGX_LOCKBOX_FIELD_TEXT;
-    field.name = "t";
+    ngx_str_set(&field.name, "t");
     field.text = &text;
     field.number = 0;
 
-    if (ngx_lockbox_record_write(pool, &field, 1, &out) != NGX_OK) {
+    if (ngx_lockbox_record_write(pool, NULL, &field, 1, &out) != NGX_OK) {
         return "";
     }
 
@@ -431,19 +431,19 @@ test_types(ngx_pool_t *pool)
     ngx_str_t   line, text[3], none;
 
     ngx_lockbox_field_t  fields[] = {
-        { NGX_LOCKBOX_FIELD_TIME, "@timestamp", NULL, 0 },
-        { NGX_LOCKBOX_FIELD_TEXT, "none", &none, 0 },
-        { NGX_LOCKBOX_FIELD_TEXT, "null", NULL, 0 },
-        { NGX_LOCKBOX_FIELD_TEXT, "event.type", &text[0], 0 },
-        { NGX_LOCKBOX_FIELD_TEXTS, "nothing", NULL, 0 },
-        { NGX_LOCKBOX_FIELD_TEXTS, "one", &text[1], 1 },
-        { NGX_LOCKBOX_FIELD_TEXTS, "three", text, 3 },
-        { NGX_LOCKBOX_FIELD_INTEGER, "zero", NULL, 0 },
-        { NGX_LOCKBOX_FIELD_INTEGER, "nine", NULL, 9 },
-        { NGX_LOCKBOX_FIELD_INTEGER, "ten", NULL, 10 },
-        { NGX_LOCKBOX_FIELD_INTEGER, "minus", NULL, -1 },
-        { NGX_LOCKBOX_FIELD_INTEGER, "max", NULL, INT64_MAX },
-        { NGX_LOCKBOX_FIELD_INTEGER, "min", NULL, INT64_MIN }
+        { NGX_LOCKBOX_FIELD_TIME, ngx_string("@timestamp"), NULL, 0 },
+        { NGX_LOCKBOX_FIELD_TEXT, ngx_string("none"), &none, 0 },
+        { NGX_LOCKBOX_FIELD_TEXT, ngx_string("null"), NULL, 0 },
+        { NGX_LOCKBOX_FIELD_TEXT, ngx_string("event.type"), &text[0], 0 },
+        { NGX_LOCKBOX_FIELD_TEXTS, ngx_string("nothing"), NULL, 0 },
+        { NGX_LOCKBOX_FIELD_TEXTS, ngx_string("one"), &text[1], 1 },
+        { NGX_LOCKBOX_FIELD_TEXTS, ngx_string("three"), text, 3 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("zero"), NULL, 0 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("nine"), NULL, 9 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("ten"), NULL, 10 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("minus"), NULL, -1 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("max"), NULL, INT64_MAX },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("min"), NULL, INT64_MIN }
     };
 
     static const char  want[] =
@@ -458,17 +458,121 @@ test_types(ngx_pool_t *pool)
     text[1] = ngx_shim_str("a\"b");
     text[2] = none;
 
-    is(ngx_lockbox_record_write(pool, fields, 13, &line), NGX_OK, "written");
+    is(ngx_lockbox_record_write(pool, NULL, fields, 13, &line), NGX_OK,
+       "written");
     is_text(&line, want, "all types, and what is empty left out");
 
-    is(ngx_lockbox_record_write(pool, fields, 0, &line), NGX_OK, "no field");
+    is(ngx_lockbox_record_write(pool, NULL, fields, 0, &line), NGX_OK,
+       "no field");
     is_text(&line, "{}\n", "is an empty object");
 
     for (i = 1; i < 3; i++) {
-        is(ngx_lockbox_record_write(pool, &fields[i], 1, &line), NGX_OK,
+        is(ngx_lockbox_record_write(pool, NULL, &fields[i], 1, &line), NGX_OK,
            "one field without a value");
         is_text(&line, "{}\n", "is an empty object, too");
     }
+}
+
+
+/* Whatever is looked at in larger steps, each byte of it counts. */
+
+static void
+test_each_place(void)
+{
+    char         want[64];
+    size_t       len, at;
+    u_char       text[24], alone[1];
+    ngx_uint_t   c, wrong;
+    ngx_pool_t  *pool;
+    const char  *line;
+
+    wrong = 0;
+
+    for (c = 0; c < 256; c++) {
+        pool = ngx_create_pool(0, NULL);
+        alone[0] = (u_char) c;
+
+        /* {"t":"..."} */
+        line = line_of(pool, alone, 1);
+        *(char *) strrchr(line, '"') = '\0';
+        line += 6;
+
+        for (len = 1; len <= sizeof(text); len++) {
+            for (at = 0; at < len; at++) {
+                ngx_memset(text, 'x', len);
+                text[at] = (u_char) c;
+
+                (void) snprintf(want, sizeof(want), "{\"t\":\"%.*s%s%.*s\"}\n",
+                                (int) at, "xxxxxxxxxxxxxxxxxxxxxxxx", line,
+                                (int) (len - at - 1),
+                                "xxxxxxxxxxxxxxxxxxxxxxxx");
+
+                wrong += strcmp(line_of(pool, text, len), want) != 0;
+            }
+        }
+
+        ngx_destroy_pool(pool);
+    }
+
+    is(wrong, 0, "each byte is the same in each place of a text");
+}
+
+
+static void
+test_parts(ngx_pool_t *pool)
+{
+    ngx_str_t  line, part, none, text, room;
+    u_char     memory[1024];
+
+    ngx_lockbox_field_t  common[] = {
+        { NGX_LOCKBOX_FIELD_TEXT, ngx_string("a"), &text, 0 },
+        { NGX_LOCKBOX_FIELD_TEXT, ngx_string("b"), &none, 0 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("c"), NULL, 3 }
+    };
+
+    ngx_lockbox_field_t  fields[] = {
+        { NGX_LOCKBOX_FIELD_PART, ngx_null_string, &none, 0 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("first"), NULL, 1 },
+        { NGX_LOCKBOX_FIELD_PART, ngx_null_string, &part, 0 },
+        { NGX_LOCKBOX_FIELD_INTEGER, ngx_string("last"), NULL, 9 }
+    };
+
+    static const char  want[] =
+        "{\"first\":1,\"a\":\"x\\\"y\",\"c\":3,\"last\":9}\n";
+
+    ngx_str_null(&none);
+    text = ngx_shim_str("x\"y");
+
+    is(ngx_lockbox_record_part(pool, common, 3, &part), NGX_OK, "a part");
+    is_text(&part, "\"a\":\"x\\\"y\",\"c\":3", "is bare");
+
+    is(ngx_lockbox_record_write(pool, NULL, fields, 4, &line), NGX_OK,
+       "a line with it");
+    is_text(&line, want, "has it in its place");
+
+    room.data = memory;
+    room.len = sizeof(memory);
+
+    is(ngx_lockbox_record_write(NULL, &room, fields, 4, &line), NGX_OK,
+       "where there is room nothing is allocated");
+    is_text(&line, want, "and the line is the same");
+    ok(line.data == memory, "in that room");
+
+    room.len = line.len;
+
+    is(ngx_lockbox_record_write(pool, &room, fields, 4, &line), NGX_OK,
+       "where there may be too little");
+    is_text(&line, want, "the line is the same");
+    ok(line.data != memory, "elsewhere");
+
+    is(ngx_lockbox_record_part(pool, &common[1], 1, &part), NGX_OK,
+       "a part without values");
+    is(part.len, 0, "is empty");
+
+    ngx_shim_fail(1);
+    is(ngx_lockbox_record_part(pool, common, 3, &part), NGX_ERROR,
+       "no memory, no part");
+    ngx_shim_fail(0);
 }
 
 
@@ -573,16 +677,18 @@ test_no_memory(void)
 {
     ngx_str_t             line;
     ngx_pool_t           *pool;
-    ngx_lockbox_field_t   field = { NGX_LOCKBOX_FIELD_TIME, "t", NULL, 0 };
+    ngx_lockbox_field_t   field = {
+        NGX_LOCKBOX_FIELD_TIME, ngx_string("t"), NULL, 0
+    };
 
     pool = ngx_create_pool(0, NULL);
 
     ngx_shim_fail(1);
-    is(ngx_lockbox_record_write(pool, &field, 1, &line), NGX_ERROR,
+    is(ngx_lockbox_record_write(pool, NULL, &field, 1, &line), NGX_ERROR,
        "no memory, no record");
     ok(ngx_shim_failed(), "memory was asked for");
     ngx_shim_fail(2);
-    is(ngx_lockbox_record_write(pool, &field, 1, &line), NGX_OK,
+    is(ngx_lockbox_record_write(pool, NULL, &field, 1, &line), NGX_OK,
        "one allocation is all it takes");
     ngx_shim_fail(0);
 
@@ -603,9 +709,11 @@ main(void)
     test_cut_character(pool);
     test_no_sha256(pool);
     test_types(pool);
+    test_parts(pool);
 
     ngx_destroy_pool(pool);
 
+    test_each_place();
     test_code_points();
     test_times();
     test_calendar();
