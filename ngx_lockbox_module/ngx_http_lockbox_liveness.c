@@ -35,6 +35,8 @@ typedef struct {
 typedef struct {
     size_t                               zone_size;
     ngx_msec_t                           lease;
+    ngx_msec_t                           trust;     /* by a coarse clock */
+    ngx_cycle_t                         *cycle;
     ngx_lockbox_cache_t                  cache;
 
     /* of the keys and rules under which facts were verified */
@@ -54,8 +56,12 @@ static void ngx_http_lockbox_liveness_answer(void *data,
     ngx_lockbox_decision_t answer);
 
 static ngx_int_t ngx_http_lockbox_liveness_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_lockbox_liveness_store(ngx_conf_t *cf,
+    const ngx_lockbox_redis_conf_t *redis, u_char *store);
 static ngx_int_t ngx_http_lockbox_liveness_rules(
-    ngx_http_lockbox_main_conf_t *mcf, u_char *digest);
+    ngx_http_lockbox_main_conf_t *mcf, const u_char *store, u_char *digest);
+static ngx_int_t ngx_http_lockbox_liveness_init_zone(ngx_shm_zone_t *shm_zone,
+    void *data);
 static ngx_int_t ngx_http_lockbox_liveness_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_lockbox_liveness_digest(
     ngx_http_lockbox_liveness_worker_t *worker);
@@ -173,7 +179,8 @@ ngx_http_lockbox_liveness_remember(ngx_http_request_t *r,
     if (ngx_lockbox_store_live_key(r->pool, &grant->tenant, &grant->id,
                                    &live_key)
         != NGX_OK
-        || ngx_lockbox_cache_name(&live_key, liveness->name) != NGX_OK)
+        || ngx_lockbox_cache_name(&lcf->cache, &live_key, liveness->name)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -263,7 +270,7 @@ ngx_http_lockbox_liveness_answer(void *data, ngx_lockbox_decision_t answer)
         /* what was so a lease ago, nobody has seen to since */
 
         if (!liveness->vouched
-            && ngx_current_msec - liveness->confirmed >= lcf->lease)
+            && ngx_current_msec - liveness->confirmed >= lcf->trust)
         {
             answer = NGX_LOCKBOX_STORE_UNAVAILABLE;
         }
@@ -321,7 +328,7 @@ ngx_http_lockbox_liveness_bury(ngx_http_request_t *r, const ngx_str_t *tenant,
     }
 
     if (ngx_lockbox_store_live_key(r->pool, tenant, id, &live_key) != NGX_OK
-        || ngx_lockbox_cache_name(&live_key, name) != NGX_OK)
+        || ngx_lockbox_cache_name(&lcf->cache, &live_key, name) != NGX_OK)
     {
         /* then nothing that was known is */
         ngx_lockbox_cache_forget_all(&lcf->cache);
@@ -386,7 +393,11 @@ ngx_http_lockbox_liveness_init(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (ngx_http_lockbox_liveness_rules(mcf, lcf->rules) != NGX_OK) {
+    if (ngx_http_lockbox_liveness_store(cf, &mcf->redis, lcf->cache.store)
+        != NGX_OK
+        || ngx_http_lockbox_liveness_rules(mcf, lcf->cache.store, lcf->rules)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -396,9 +407,10 @@ ngx_http_lockbox_liveness_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    lcf->cycle = cf->cycle;
     lcf->cache.log = &cf->cycle->new_log;
 
-    shm_zone->init = ngx_lockbox_cache_init;
+    shm_zone->init = ngx_http_lockbox_liveness_init_zone;
     shm_zone->data = &lcf->cache;
 
     return NGX_OK;
@@ -406,13 +418,79 @@ ngx_http_lockbox_liveness_init(ngx_conf_t *cf)
 
 
 /*
- * Everything that decides whether a token is good.  Facts that were verified
- * under other rules are not found any more.
+ * Between two ticks of "timer_resolution" nginx's clock stands still, so that
+ * a lease seems younger than it is.  That directive may stand behind the http
+ * block: zones are the first thing that is made when all is read.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_liveness_init_zone(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_core_conf_t                   *ccf;
+    ngx_http_lockbox_liveness_conf_t  *lcf;
+
+    lcf = ngx_queue_data(shm_zone->data, ngx_http_lockbox_liveness_conf_t,
+                         cache);
+    ccf = (ngx_core_conf_t *) ngx_get_conf(lcf->cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (ccf->timer_resolution > ngx_lockbox_watch_period(lcf->lease)) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "\"timer_resolution\" of %Mms is too coarse for a "
+                      "\"lockbox_lease\" of %Mms, it must not exceed %Mms",
+                      ccf->timer_resolution, lcf->lease,
+                      ngx_lockbox_watch_period(lcf->lease));
+        return NGX_ERROR;
+    }
+
+    lcf->trust = lcf->lease - ccf->timer_resolution;
+
+    return ngx_lockbox_cache_init(shm_zone, data);
+}
+
+
+/* Where Redis is, and which of its databases is meant. */
+
+static ngx_int_t
+ngx_http_lockbox_liveness_store(ngx_conf_t *cf,
+    const ngx_lockbox_redis_conf_t *redis, u_char *store)
+{
+    u_char        digest[EVP_MAX_MD_SIZE];
+    ngx_str_t     text;
+    unsigned int  len;
+
+    text.len = redis->addr->name.len + sizeof(" ") - 1 + NGX_INT_T_LEN;
+    text.data = ngx_pnalloc(cf->temp_pool, text.len);
+
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    text.len = (size_t) (ngx_sprintf(text.data, "%V %ui", &redis->addr->name,
+                                     redis->db)
+                         - text.data);
+
+    if (EVP_Digest(text.data, text.len, digest, &len, EVP_sha256(), NULL)
+        != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(store, digest, NGX_LOCKBOX_CACHE_NAME_LEN);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Everything that decides whether a token is good, and the Redis whose names
+ * lie beside the facts.  Facts that were verified under other rules are not
+ * found any more.
  */
 
 static ngx_int_t
 ngx_http_lockbox_liveness_rules(ngx_http_lockbox_main_conf_t *mcf,
-    u_char *digest)
+    const u_char *store, u_char *digest)
 {
     int64_t                          times[2];
     ngx_uint_t                       i, ok;
@@ -433,6 +511,7 @@ ngx_http_lockbox_liveness_rules(ngx_http_lockbox_main_conf_t *mcf,
     /* issuer and audience are texts without a NUL, which ends them here */
 
     ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1
+         && EVP_DigestUpdate(ctx, store, NGX_LOCKBOX_CACHE_NAME_LEN) == 1
          && EVP_DigestUpdate(ctx, times, sizeof(times)) == 1
          && EVP_DigestUpdate(ctx, rule->issuer.data, rule->issuer.len) == 1
          && EVP_DigestUpdate(ctx, "", 1) == 1
@@ -523,7 +602,7 @@ ngx_http_lockbox_liveness_connect(ngx_cycle_t *cycle,
 
     worker->flights = ngx_http_lockbox_flights_create(cycle, worker->redis,
                                                       &lcf->cache,
-                                                      lcf->lease);
+                                                      lcf->trust);
     if (worker->flights == NULL) {
         return NGX_ERROR;
     }
@@ -531,7 +610,7 @@ ngx_http_lockbox_liveness_connect(ngx_cycle_t *cycle,
     worker->watch_conf.redis = &mcf->redis;
     worker->watch_conf.gate = worker->redis;
     worker->watch_conf.cache = &lcf->cache;
-    worker->watch_conf.lease = lcf->lease;
+    worker->watch_conf.lease = lcf->trust;
     worker->watch_conf.listener =
                           ngx_http_lockbox_flights_listener(worker->flights);
 

@@ -664,9 +664,11 @@ ngx_lockbox_cache_copy(ngx_lockbox_zone_t *zone, ngx_lockbox_facts_t *facts,
 
 
 ngx_int_t
-ngx_lockbox_cache_name(const ngx_str_t *live_key, u_char *name)
+ngx_lockbox_cache_name(const ngx_lockbox_cache_t *cache,
+    const ngx_str_t *live_key, u_char *name)
 {
     u_char        digest[EVP_MAX_MD_SIZE];
+    ngx_uint_t    i;
     unsigned int  len;
 
     if (EVP_Digest(live_key->data, live_key->len, digest, &len, EVP_sha256(),
@@ -676,7 +678,9 @@ ngx_lockbox_cache_name(const ngx_str_t *live_key, u_char *name)
         return NGX_ERROR;
     }
 
-    ngx_memcpy(name, digest, NGX_LOCKBOX_CACHE_NAME_LEN);
+    for (i = 0; i < NGX_LOCKBOX_CACHE_NAME_LEN; i++) {
+        name[i] = digest[i] ^ cache->store[i];
+    }
 
     return NGX_OK;
 }

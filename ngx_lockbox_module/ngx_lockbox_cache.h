@@ -36,6 +36,12 @@ typedef struct {
     ngx_lockbox_zone_t  *zone;
     ngx_shmtx_t         *mutex;
     ngx_log_t           *log;
+
+    /*
+     * Goes into the names of live keys: the zone outlives a reload, and what
+     * one Redis has told says nothing of another.
+     */
+    u_char               store[NGX_LOCKBOX_CACHE_NAME_LEN];
 } ngx_lockbox_cache_t;
 
 
@@ -78,7 +84,8 @@ void ngx_lockbox_cache_keep(const ngx_lockbox_cache_t *cache,
  * The name under which the liveness of a live key is found.  NGX_ERROR when
  * OpenSSL fails.
  */
-ngx_int_t ngx_lockbox_cache_name(const ngx_str_t *live_key, u_char *name);
+ngx_int_t ngx_lockbox_cache_name(const ngx_lockbox_cache_t *cache,
+    const ngx_str_t *live_key, u_char *name);
 
 /*
  * ALLOW when the grant is known to be live by an answer whose ticket is

@@ -44,6 +44,7 @@ struct ngx_lockbox_watch_s {
     ngx_uint_t                       good;
 
     unsigned                         trusted:1;     /* "seen" is set */
+    unsigned                         refused:1;     /* the last heartbeat */
     unsigned                         subscribed:1;  /* on this connection */
 };
 
@@ -71,6 +72,8 @@ static void ngx_lockbox_watch_beat(ngx_lockbox_watch_t *watch);
 static void ngx_lockbox_watch_pong_handler(void *data,
     const ngx_lockbox_reply_t *reply);
 static void ngx_lockbox_watch_probe_handler(void *data,
+    const ngx_lockbox_reply_t *reply);
+static void ngx_lockbox_watch_complain(ngx_lockbox_watch_t *watch,
     const ngx_lockbox_reply_t *reply);
 static void ngx_lockbox_watch_answered(ngx_lockbox_watch_t *watch,
     ngx_uint_t good);
@@ -326,7 +329,8 @@ ngx_lockbox_watch_keys(ngx_lockbox_watch_t *watch,
 
         if (ngx_lockbox_resp_at(keys, i, &key) != NGX_OK
             || key.type != NGX_LOCKBOX_RESP_STRING
-            || ngx_lockbox_cache_name(&key.text, name) != NGX_OK)
+            || ngx_lockbox_cache_name(watch->conf->cache, &key.text, name)
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -446,9 +450,34 @@ ngx_lockbox_watch_probe_handler(void *data, const ngx_lockbox_reply_t *reply)
                                  "reply to another question");
     }
 
+    if (reply != NULL) {
+        ngx_lockbox_watch_complain(watch, reply);
+    }
+
     ngx_lockbox_watch_answered(watch, reply != NULL
                                       && reply->type
                                          == NGX_LOCKBOX_RESP_INTEGER);
+}
+
+
+/* Once: all goes on, but Redis is asked for each request. */
+
+static void
+ngx_lockbox_watch_complain(ngx_lockbox_watch_t *watch,
+    const ngx_lockbox_reply_t *reply)
+{
+    ngx_uint_t  refused;
+
+    refused = reply->type == NGX_LOCKBOX_RESP_ERROR;
+
+    if (refused && !watch->refused) {
+        ngx_log_error(NGX_LOG_ERR, watch->log, 0,
+                      "lockbox: Redis refuses the heartbeat \"DEL "
+                      NGX_LOCKBOX_WATCH_PROBE "\", so that each request asks "
+                      "it: \"%V\"", &reply->text);
+    }
+
+    watch->refused = refused;
 }
 
 

@@ -455,4 +455,15 @@ sub bad_values {
             is($exit, 0, "$name $value") or diag($output);
         }
     }
+
+    # behind the http block, too; a heartbeat is due eight times a lease
+    my $conf = $t->conf(directives => { lockbox_lease => '400ms' });
+    my ($exit, $output) = $t->nginx_test("$conf\ntimer_resolution 51ms;\n");
+
+    isnt($exit, 0, 'a coarse clock');
+    like($output, qr/"timer_resolution" of 51ms is too .* not exceed 50ms/,
+         '... is refused by name');
+
+    ($exit, $output) = $t->nginx_test("$conf\ntimer_resolution 50ms;\n");
+    is($exit, 0, 'a finer one') or diag($output);
 }

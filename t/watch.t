@@ -240,6 +240,7 @@ sub swallowed {
 # What Redis may refuse, each with what the log says of it.
 sub refused {
     my $noperm = "-NOPERM this user has no permissions\r\n";
+    my $heartbeat = 'Redis refuses the heartbeat "DEL lockbox:heartbeat"';
 
     for my $case (
         [ 'CLIENT ID', $noperm, 'CLIENT ID refused' ],
@@ -252,8 +253,8 @@ sub refused {
         [ 'CLIENT ID', "+1\r\n", 'CLIENT ID refused' ],
         [ 'CLIENT TRACKING', ":1\r\n", 'CLIENT TRACKING refused' ],
         [ 'SUBSCRIBE', "+OK\r\n", 'SUBSCRIBE refused' ],
-        [ 'DEL lockbox:heartbeat', $noperm, undef ],
-        [ 'DEL lockbox:heartbeat', "-READONLY\r\n", undef ],
+        [ 'DEL lockbox:heartbeat', $noperm, $heartbeat ],
+        [ 'DEL lockbox:heartbeat', "-READONLY\r\n", $heartbeat ],
     ) {
         my ($command, $reply, $fault) = @$case;
         my ($id, $grant) = known();
@@ -266,9 +267,13 @@ sub refused {
         redis('DEL', live_key($id));
         is(said($grant), '401 not_live', '... and a change counts at once');
 
-        like(substr($t->read_file('error.log'), $from),
-             qr/\[error\].*: $fault while .*"watch"/, '... the log says why')
-            if $fault;
+        my $text = $reply =~ s/^-|\r\n//gr;
+        my @said = substr($t->read_file('error.log'), $from)
+            =~ /\[error\].*: (?=\Q$fault\E)(.*)/g;
+
+        like($said[0], $fault eq $heartbeat ? qr/: "\Q$text\E"/ : qr/"watch"/,
+             '... the log says why');
+        is(scalar @said, 1, '... once') if $fault eq $heartbeat;
         $fake->rules;
         trusting();
     }

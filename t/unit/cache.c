@@ -331,6 +331,9 @@ test_name(void)
 {
     ngx_str_t  key = ngx_string("lockbox:grant:{acme}:x");
     u_char     name[NGX_LOCKBOX_CACHE_NAME_LEN + 1];
+    u_char     other[NGX_LOCKBOX_CACHE_NAME_LEN];
+
+    ngx_lockbox_cache_t  cache;
 
     /* printf %s lockbox:grant:{acme}:x | sha256sum */
     static const u_char  want[NGX_LOCKBOX_CACHE_NAME_LEN] = {
@@ -338,10 +341,17 @@ test_name(void)
         0xd6, 0x4c, 0x7c, 0x60, 0xc4, 0xf9, 0x7e, 0x9b
     };
 
+    ngx_memzero(&cache, sizeof(ngx_lockbox_cache_t));
+
     name[NGX_LOCKBOX_CACHE_NAME_LEN] = 0x77;
-    is(ngx_lockbox_cache_name(&key, name), NGX_OK, "a name");
+    is(ngx_lockbox_cache_name(&cache, &key, name), NGX_OK, "a name");
     ok(ngx_memcmp(name, want, sizeof(want)) == 0, "... is a digest");
     is(name[NGX_LOCKBOX_CACHE_NAME_LEN], 0x77, "... of its length");
+
+    cache.store[NGX_LOCKBOX_CACHE_NAME_LEN - 1] = 1;
+    is(ngx_lockbox_cache_name(&cache, &key, other), NGX_OK,
+       "in another Redis");
+    ok(ngx_memcmp(name, other, sizeof(other)) != 0, "... it is another one");
 }
 
 
