@@ -118,6 +118,11 @@ bench-short:  ## a try of that, in a minute or two, whose figures mean little
 	@$(MAKE) --no-print-directory bench BENCH_SECONDS=1 BENCH_ROUNDS=1 \
 	    BENCH_GRANTS=1000 BENCH_REVOCATIONS=4 BENCH_INSTRUCTIONS=200
 
+.PHONY: endurance
+endurance: deps-bench  ## send BENCH_REQUESTS=10000000 and look what grows
+	@$(MAKE) --no-print-directory -j $(JOBS) bench-build
+	t/bench/run build/endurance.json t/bench/endurance
+
 .PHONY: fuzz
 fuzz: deps-fuzz  ## feed all parsers for FUZZ_SECONDS=60 each, or FUZZ='path ...'
 	@$(MAKE) --no-print-directory -j $(JOBS) fuzz-build

@@ -183,8 +183,8 @@ EOF_LOCATIONS
 
 # Starts nginx in a world of its own and returns that: the gate on port 8080,
 # the same without on 8010, and with a log of nginx's own on 8011.  Options:
-# redis (the path of its socket), api (a port), zone, workers, and texts for
-# directives, gate and server.
+# redis (the path of its socket), api (a port), keepalive (idle connections to
+# that), zone, workers, and texts for directives, gate and server.
 sub door {
     my (%options) = @_;
 
@@ -203,7 +203,7 @@ sub door {
             lockbox_accept_key => '%%TESTDIR%%/other.pem',
             %{ $options{directives} // {} },
         },
-        http => http_part($options{api}),
+        http => http_part($options{api}, $options{keepalive} // 64),
         server => $options{server},
         locations => sprintf($LOCATION, $GATE . ($options{gate} // ''))
                      . ($options{locations} // '')));
@@ -221,7 +221,7 @@ sub affinity {
 }
 
 sub http_part {
-    my ($api) = @_;
+    my ($api, $keepalive) = @_;
 
     my $format = '';
 
@@ -233,7 +233,8 @@ sub http_part {
         "log_format record escape=json '{$format}';",
         'keepalive_requests 1000000000;',
         'keepalive_timeout 1h;',
-        "upstream tenant_api { server 127.0.0.1:$api; keepalive 64;"
+        "upstream tenant_api { server 127.0.0.1:$api;"
+            . " keepalive $keepalive;"
             . ' keepalive_requests 1000000000; keepalive_timeout 1h; }',
         plain_server(8010, ''),
         plain_server(8011, 'access_log %%TESTDIR%%/access.log record;');
