@@ -24,8 +24,8 @@
 
 #define NGX_LOCKBOX_SLOTS_MAX   0x7fffffff
 
-/* Seconds for which a use need not be noted again. */
-#define NGX_LOCKBOX_USED_AGAIN  1
+/* How many of those that were used are spared to find one that was not. */
+#define NGX_LOCKBOX_SPARED      32
 
 
 /* What every slot begins with. */
@@ -33,7 +33,7 @@ typedef struct {
     uint32_t               chain;       /* next of the bucket, or free slot */
     uint32_t               newer;
     uint32_t               older;
-    uint32_t               used;        /* Unix seconds */
+    uint32_t               used;        /* 1: since it was queued */
 } ngx_lockbox_slot_t;
 
 
@@ -124,9 +124,8 @@ static void ngx_lockbox_cache_push(ngx_lockbox_zone_t *zone,
 static void ngx_lockbox_cache_pull(ngx_lockbox_zone_t *zone,
     const ngx_lockbox_table_t *table, ngx_lockbox_ages_t *ages,
     uint32_t number);
-static void ngx_lockbox_cache_use(ngx_lockbox_zone_t *zone,
-    const ngx_lockbox_table_t *table, ngx_lockbox_ages_t *ages,
-    uint32_t number);
+static uint32_t ngx_lockbox_cache_oldest(ngx_lockbox_zone_t *zone,
+    const ngx_lockbox_table_t *table, ngx_lockbox_ages_t *ages);
 
 static void ngx_lockbox_cache_drop(ngx_lockbox_zone_t *zone, uint32_t number);
 static uint32_t ngx_lockbox_cache_cells(size_t len);
@@ -446,7 +445,7 @@ ngx_lockbox_cache_push(ngx_lockbox_zone_t *zone,
 
     slot->newer = 0;
     slot->older = ages->newest;
-    slot->used = (uint32_t) ngx_time();
+    slot->used = 0;
 
     if (ages->newest != 0) {
         second = ngx_lockbox_cache_slot(zone, table, ages->newest);
@@ -487,25 +486,33 @@ ngx_lockbox_cache_pull(ngx_lockbox_zone_t *zone,
 }
 
 
-/* Once a second is enough to tell who is used least. */
+/*
+ * Who makes way: the oldest one, but whoever was used in the meantime queues
+ * anew.  That is close to the least recently used one, and a use is a mark in
+ * memory that is at hand; to queue at each use would touch others far away.
+ */
 
-static void
-ngx_lockbox_cache_use(ngx_lockbox_zone_t *zone,
-    const ngx_lockbox_table_t *table, ngx_lockbox_ages_t *ages,
-    uint32_t number)
+static uint32_t
+ngx_lockbox_cache_oldest(ngx_lockbox_zone_t *zone,
+    const ngx_lockbox_table_t *table, ngx_lockbox_ages_t *ages)
 {
+    uint32_t             number;
+    ngx_uint_t           i;
     ngx_lockbox_slot_t  *slot;
 
-    slot = ngx_lockbox_cache_slot(zone, table, number);
+    for (i = 0; i < NGX_LOCKBOX_SPARED; i++) {
+        number = ages->oldest;
+        slot = ngx_lockbox_cache_slot(zone, table, number);
 
-    if ((uint32_t) ngx_time() - slot->used < NGX_LOCKBOX_USED_AGAIN
-        || ages->newest == number)
-    {
-        return;
+        if (!slot->used) {
+            break;
+        }
+
+        ngx_lockbox_cache_pull(zone, table, ages, number);
+        ngx_lockbox_cache_push(zone, table, ages, number);
     }
 
-    ngx_lockbox_cache_pull(zone, table, ages, number);
-    ngx_lockbox_cache_push(zone, table, ages, number);
+    return ages->oldest;
 }
 
 
@@ -528,7 +535,7 @@ ngx_lockbox_cache_find(const ngx_lockbox_cache_t *cache, const u_char *key,
         len = first->len;
 
         ngx_lockbox_cache_copy(zone, first, facts, NULL);
-        ngx_lockbox_cache_use(zone, &zone->facts, &zone->kept, number);
+        first->slot.used = 1;
     }
 
     ngx_lockbox_cache_leave(cache);
@@ -560,7 +567,9 @@ ngx_lockbox_cache_keep(const ngx_lockbox_cache_t *cache, const u_char *key,
     }
 
     while (zone->facts.nfree < n) {
-        ngx_lockbox_cache_drop(zone, zone->kept.oldest);
+        ngx_lockbox_cache_drop(zone, ngx_lockbox_cache_oldest(zone,
+                                                         &zone->facts,
+                                                         &zone->kept));
     }
 
     number = ngx_lockbox_cache_take(zone, &zone->facts);
@@ -729,9 +738,7 @@ ngx_lockbox_cache_liveness(const ngx_lockbox_cache_t *cache,
         ngx_memcpy(question->name, name, NGX_LOCKBOX_CACHE_NAME_LEN);
     }
 
-    if (!ngx_lockbox_cache_is_end(known)) {
-        ngx_lockbox_cache_use(zone, &zone->liveness, &zone->live, number);
-    }
+    entry->slot.used = (known == NGX_LOCKBOX_ALLOW);
 
     ngx_lockbox_cache_leave(cache);
 
@@ -763,7 +770,8 @@ ngx_lockbox_cache_liveness_slot(ngx_lockbox_zone_t *zone, const u_char *name)
         if (zone->live.oldest != 0
             && (entry == NULL || entry->expires > ngx_time()))
         {
-            number = zone->live.oldest;
+            number = ngx_lockbox_cache_oldest(zone, &zone->liveness,
+                                              &zone->live);
         }
 
         ngx_lockbox_cache_remove(zone, number);

@@ -139,19 +139,23 @@ found(const ngx_lockbox_cache_t *cache, uint32_t key)
 static ngx_uint_t
 facts_capacity(size_t len)
 {
+    uint32_t             i;
     ngx_uint_t           n;
     ngx_lockbox_cache_t  cache;
 
     cache = zone_create(SMALL);
-    keep(&cache, 0, len);
 
-    for (n = 1; found(&cache, 0) > 0; n++) {
-        keep(&cache, (uint32_t) n, len);
+    for (i = 0; i < SMALL / 64; i++) {
+        keep(&cache, i, len);
+    }
+
+    for (n = 0; found(&cache, --i) > 0; n++) {
+        /* void */
     }
 
     zone_free(&cache);
 
-    return n - 1;
+    return n;
 }
 
 
@@ -615,7 +619,7 @@ on_segv(int signo)
 
 
 static ngx_uint_t
-die_inside(const ngx_lockbox_cache_t *cache, uint32_t name)
+die_inside(const ngx_lockbox_cache_t *cache, uint32_t key)
 {
     void              *nowhere;
     volatile int       died;
@@ -633,13 +637,11 @@ die_inside(const ngx_lockbox_cache_t *cache, uint32_t name)
     died = 1;
 
     if (sigsetjmp(killed, 1) == 0) {
-        ngx_cached_time = nowhere;
-        (void) ask(cache, name, 0, ALLOW);
+        ngx_lockbox_cache_keep(cache, digest(key), nowhere, 100);
         died = 0;
     }
 
     sigaction(SIGSEGV, &old, NULL);
-    ngx_cached_time = &zone_time;
     munmap(nowhere, 4096);
 
     died = died && zone_locked;
@@ -773,28 +775,28 @@ row_remove(row_t *row, const thing_t *thing)
 static thing_t *
 row_add(row_t *row, thing_t thing)
 {
-    thing.used = (uint32_t) zone_time.sec;
+    thing.used = 0;
     row->things[row->n] = thing;
 
     return &row->things[row->n++];
 }
 
 
-static thing_t *
-row_use(row_t *row, thing_t *thing)
-{
-    thing_t  copy;
+/* The oldest one that was not used, but who looks that far? */
 
-    if (thing->used == (uint32_t) zone_time.sec
-        || thing == &row->things[row->n - 1])
-    {
-        return thing;
+static void
+row_evict(row_t *row)
+{
+    thing_t     copy;
+    ngx_uint_t  i;
+
+    for (i = 0; i < 32 && row->things[0].used; i++) {
+        copy = row->things[0];
+        row_remove(row, row->things);
+        (void) row_add(row, copy);
     }
 
-    copy = *thing;
-    row_remove(row, thing);
-
-    return row_add(row, copy);
+    row_remove(row, row->things);
 }
 
 
@@ -821,7 +823,7 @@ model_entry(model_t *model, uint32_t name)
             row_remove(&model->ended, model->ended.things);
 
         } else {
-            row_remove(&model->live, model->live.things);
+            row_evict(&model->live);
         }
     }
 
@@ -854,8 +856,8 @@ model_ask(model_t *model, uint32_t name, uint64_t since, uint64_t *ticket)
     }
 
     thing->state = state;
+    thing->used = (state == ALLOW);
     *ticket = thing->ticket;
-    (void) row_use(&model->live, thing);
 
     return state;
 }
@@ -923,13 +925,16 @@ model_keep(model_t *model, uint32_t key, size_t len)
 
     cells = len <= FIRST_CELL ? 1 : 1 + (len - FIRST_CELL + CELL - 1) / CELL;
 
-    for (used = cells, i = 0; i < model->kept.n; i++) {
-        used += model->kept.things[i].cells;
-    }
+    for ( ;; ) {
+        for (used = cells, i = 0; i < model->kept.n; i++) {
+            used += model->kept.things[i].cells;
+        }
 
-    while (used > model->cells) {
-        used -= model->kept.things[0].cells;
-        row_remove(&model->kept, model->kept.things);
+        if (used <= model->cells) {
+            break;
+        }
+
+        row_evict(&model->kept);
     }
 
     ngx_memzero(&new, sizeof(thing_t));
@@ -947,7 +952,7 @@ model_found(model_t *model, uint32_t key)
     thing = row_find(&model->kept, key);
 
     if (thing != NULL) {
-        (void) row_use(&model->kept, thing);
+        thing->used = 1;
     }
 
     return thing != NULL;
@@ -1103,11 +1108,14 @@ test_random(void)
 
     is(known(&cache, 900000, 0), REVOKED, "... and all places are still there");
 
-    for (i = 0; i < model.cells; i++) {
+    /* whoever was used is spared once */
+
+    for (i = 0; i < 3 * model.cells; i++) {
         keep(&cache, (uint32_t) (900000 + i), 1);
     }
 
-    is(found(&cache, 900000), 1, "... and all cells");
+    is(found(&cache, (uint32_t) (900000 + 2 * model.cells)), 1,
+       "... and all cells");
 
     zone_free(&cache);
     zone_warnings = 0;
@@ -1155,24 +1163,20 @@ test_size(void)
 {
     size_t                len, bytes;
     u_char                facts[NGX_LOCKBOX_CACHE_FACTS_MAX];
+    uint32_t              i;
     ngx_uint_t            n;
     ngx_lockbox_cache_t   cache;
 
     len = ordinary(facts, sizeof(facts));
     cache = zone_create(1024 * 1024);
 
-    keep(&cache, 0, len);
-    (void) ask(&cache, 0, 0, ALLOW);
+    for (i = 0; i < 16384; i++) {
+        keep(&cache, i, len);
+        (void) ask(&cache, i, 0, ALLOW);
+    }
 
-    /* what is looked at is not the oldest any more */
-
-    for (n = 1; n < 100000; n++) {
-        keep(&cache, (uint32_t) n, len);
-        (void) ask(&cache, (uint32_t) n, 0, ALLOW);
-
-        if (found(&cache, 0) <= 0 || known(&cache, 0, 0) != ALLOW) {
-            break;
-        }
+    for (n = 0; found(&cache, --i) > 0 && known(&cache, i, 0) == ALLOW; n++) {
+        /* void */
     }
 
     bytes = 1024 * 1024 / n;
