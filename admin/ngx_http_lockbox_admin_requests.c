@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_query.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_lockbox_body.h"
@@ -12,16 +13,15 @@
 #include "ngx_lockbox_text.h"
 
 
-#define NGX_HTTP_LOCKBOX_PAGE        50
-#define NGX_HTTP_LOCKBOX_PAGE_MAX    100
-#define NGX_HTTP_LOCKBOX_CURSOR_MAX  64
+#define NGX_HTTP_LOCKBOX_PAGE      50
+#define NGX_HTTP_LOCKBOX_PAGE_MAX  100
 
 
 typedef struct {
     ngx_str_t                  state;
     ngx_str_t                  cursor;
-    ngx_int_t                  limit;
-} ngx_http_lockbox_query_t;
+    int64_t                    limit;
+} ngx_http_lockbox_list_t;
 
 
 static json_t *ngx_http_lockbox_filing_args(
@@ -31,10 +31,6 @@ static void ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
-static const char *ngx_http_lockbox_query_read(ngx_http_request_t *r,
-    ngx_http_lockbox_query_t *query, ngx_str_t *wrong);
-static ngx_int_t ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
-    const ngx_str_t *name, const ngx_str_t *value);
 static void ngx_http_lockbox_listed_page(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 
@@ -42,6 +38,24 @@ static void ngx_http_lockbox_listed_page(ngx_http_lockbox_admin_call_t *call,
 static const char *const  ngx_http_lockbox_states[] = {
     "awaiting_manager", "awaiting_customer", "needs_info", "approved",
     "denied", "lapsed", "cancelled", "revoked", "completed", "expired", NULL
+};
+
+
+static const ngx_lockbox_query_parameter_t  ngx_http_lockbox_list_query[] = {
+
+    { "state", NGX_LOCKBOX_QUERY_WORD,
+      offsetof(ngx_http_lockbox_list_t, state),
+      ngx_http_lockbox_states, 0, 0 },
+
+    { "cursor", NGX_LOCKBOX_QUERY_TEXT,
+      offsetof(ngx_http_lockbox_list_t, cursor),
+      NULL, 0, NGX_HTTP_LOCKBOX_CURSOR_MAX },
+
+    { "limit", NGX_LOCKBOX_QUERY_NUMBER,
+      offsetof(ngx_http_lockbox_list_t, limit),
+      NULL, 1, NGX_HTTP_LOCKBOX_PAGE_MAX },
+
+    { NULL, NGX_LOCKBOX_QUERY_WORD, 0, NULL, 0, 0 }
 };
 
 
@@ -300,14 +314,15 @@ ngx_http_lockbox_admin_actor(const ngx_lockbox_identity_t *identity)
 void
 ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call)
 {
-    json_t                    *args;
-    ngx_lockbox_fault_t        fault;
-    ngx_http_lockbox_query_t   query;
+    json_t                   *args;
+    ngx_http_lockbox_list_t   query;
 
-    fault.reason = ngx_http_lockbox_query_read(call->request, &query,
-                                               &fault.member);
-    if (fault.reason != NULL) {
-        ngx_http_lockbox_admin_refuse_member(call, &fault);
+    ngx_memzero(&query, sizeof(ngx_http_lockbox_list_t));
+    query.limit = NGX_HTTP_LOCKBOX_PAGE;
+
+    if (ngx_http_lockbox_admin_query(call, ngx_http_lockbox_list_query, &query)
+        != NGX_OK)
+    {
         return;
     }
 
@@ -334,84 +349,6 @@ ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call)
 
     ngx_http_lockbox_admin_step(call, "list", args,
                                 ngx_http_lockbox_listed_page);
-}
-
-
-/*
- * Takes the query apart; a parameter that is unknown or given twice is an
- * error, so that nobody relies on one that does nothing.  NULL, or what is
- * wrong with the parameter "wrong".
- */
-
-static const char *
-ngx_http_lockbox_query_read(ngx_http_request_t *r,
-    ngx_http_lockbox_query_t *query, ngx_str_t *wrong)
-{
-    u_char     *p, *end, *next, *eq;
-    ngx_str_t   name, value;
-
-    ngx_memzero(query, sizeof(ngx_http_lockbox_query_t));
-
-    p = r->args.data;
-    end = p + r->args.len;
-
-    for ( /* void */ ; p < end; p = next + 1) {
-        next = ngx_strlchr(p, end, '&');
-        next = next != NULL ? next : end;
-
-        eq = ngx_strlchr(p, next, '=');
-        eq = eq != NULL ? eq : next;
-
-        name.data = p;
-        name.len = (size_t) (eq - p);
-
-        value.data = eq < next ? eq + 1 : next;
-        value.len = (size_t) (next - value.data);
-
-        if (ngx_http_lockbox_query_set(query, &name, &value) != NGX_OK) {
-            *wrong = name;
-            return "The parameter is unknown, given twice or out of range.";
-        }
-    }
-
-    if (query->limit == 0) {
-        query->limit = NGX_HTTP_LOCKBOX_PAGE;
-    }
-
-    return NULL;
-}
-
-
-static ngx_int_t
-ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
-    const ngx_str_t *name, const ngx_str_t *value)
-{
-    if (ngx_lockbox_text_is(name, "state")
-        && query->state.len == 0
-        && ngx_lockbox_text_among(value, ngx_http_lockbox_states))
-    {
-        query->state = *value;
-        return NGX_OK;
-    }
-
-    if (ngx_lockbox_text_is(name, "cursor")
-        && query->cursor.len == 0
-        && value->len > 0 && value->len <= NGX_HTTP_LOCKBOX_CURSOR_MAX)
-    {
-        query->cursor = *value;
-        return NGX_OK;
-    }
-
-    if (ngx_lockbox_text_is(name, "limit")
-        && query->limit == 0)
-    {
-        query->limit = ngx_atoi(value->data, value->len);
-
-        return query->limit >= 1 && query->limit <= NGX_HTTP_LOCKBOX_PAGE_MAX
-               ? NGX_OK : NGX_DECLINED;
-    }
-
-    return NGX_DECLINED;
 }
 
 
