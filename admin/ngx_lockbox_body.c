@@ -13,7 +13,6 @@
 #define NGX_LOCKBOX_BODY_JUSTIFICATION_MAX  2000
 #define NGX_LOCKBOX_BODY_COMMENT_MAX        2000
 #define NGX_LOCKBOX_BODY_TICKET_MAX         128
-#define NGX_LOCKBOX_BODY_DURATION_MIN       60
 
 
 static ngx_int_t ngx_lockbox_body_ticket(ngx_pool_t *pool,
@@ -26,7 +25,7 @@ static ngx_uint_t ngx_lockbox_body_prose(const ngx_str_t *text, size_t min,
     size_t max);
 
 
-static const char *const  ngx_lockbox_body_reasons[] = {
+const char *const  ngx_lockbox_body_reasons[] = {
     "customer_initiated_support", "vendor_initiated_service",
     "vendor_initiated_review", "third_party_data_request",
     "production_alert", NULL
