@@ -123,18 +123,32 @@ ngx_lockbox_policy_parse(ngx_pool_t *pool, const json_t *value,
         return rc;
     }
 
-    if ((rc = ngx_lockbox_policy_size(&ctx)) != NGX_OK
-        || (rc = ngx_lockbox_policy_duration(&ctx, &policy->max_duration))
-           != NGX_OK
-        || (rc = ngx_lockbox_policy_approvals(&ctx, &policy->approvals))
-           != NGX_OK
-        || (rc = ngx_lockbox_policy_strings(&ctx, &ngx_lockbox_policy_services,
-                                            &policy->services)) != NGX_OK
-        || (rc = ngx_lockbox_policy_strings(&ctx, &ngx_lockbox_policy_reasons,
-                                            &policy->reasons)) != NGX_OK
-        || (rc = ngx_lockbox_policy_strings(&ctx, &ngx_lockbox_policy_labels,
-                                            &policy->labels_never)) != NGX_OK)
-    {
+    rc = ngx_lockbox_policy_size(&ctx);
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_duration(&ctx, &policy->max_duration);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_approvals(&ctx, &policy->approvals);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_strings(&ctx, &ngx_lockbox_policy_services,
+                                        &policy->services);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_strings(&ctx, &ngx_lockbox_policy_reasons,
+                                        &policy->reasons);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_strings(&ctx, &ngx_lockbox_policy_labels,
+                                        &policy->labels_never);
+    }
+
+    if (rc != NGX_OK) {
         return rc;
     }
 
@@ -370,18 +384,29 @@ ngx_lockbox_policy_entry(const ngx_lockbox_policy_ctx_t *ctx,
 
     (void) snprintf(access, sizeof(access), "%s/access", ctx->at);
 
-    if ((rc = ngx_lockbox_policy_name(ctx, &preapproval->name)) != NGX_OK
-        || (rc = ngx_lockbox_policy_duration(ctx, &preapproval->max_duration))
-           != NGX_OK
-        || (rc = ngx_lockbox_policy_strings(ctx, &ngx_lockbox_policy_reasons,
-                                            &preapproval->reasons)) != NGX_OK
-        || (rc = ngx_lockbox_policy_until(ctx, &preapproval->until)) != NGX_OK
-        || (rc = ngx_lockbox_scope_parse(ctx->pool,
-                                        json_object_get(ctx->object, "access"),
-                                        NGX_LOCKBOX_SCOPE_ACCESS, access,
-                                        &preapproval->scope, ctx->fault))
-           != NGX_OK)
-    {
+    rc = ngx_lockbox_policy_name(ctx, &preapproval->name);
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_duration(ctx, &preapproval->max_duration);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_strings(ctx, &ngx_lockbox_policy_reasons,
+                                        &preapproval->reasons);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_policy_until(ctx, &preapproval->until);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lockbox_scope_parse(ctx->pool,
+                                     json_object_get(ctx->object, "access"),
+                                     NGX_LOCKBOX_SCOPE_ACCESS, access,
+                                     &preapproval->scope, ctx->fault);
+    }
+
+    if (rc != NGX_OK) {
         return rc;
     }
 
