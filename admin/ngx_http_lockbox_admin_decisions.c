@@ -7,6 +7,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_policy.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_certificate.h"
 #include "ngx_http_lockbox_headers.h"
@@ -33,6 +34,7 @@ typedef struct {
     unsigned                           owner:1;    /* by the engineer alone */
     unsigned                           live:1;     /* the grant is out */
     unsigned                           unsealed:1; /* also without seals */
+    unsigned                           ruled:1;    /* by tenant's policy */
     ngx_lockbox_body_form_e            form;
 } ngx_http_lockbox_step_t;
 
@@ -41,6 +43,8 @@ typedef struct {
     const ngx_http_lockbox_step_t     *step;
     ngx_lockbox_body_step_t            body;
     ngx_http_lockbox_admin_case_t      request;
+    ngx_http_lockbox_admin_policy_t    policy;     /* where ruled */
+    ngx_str_t                          reason;
     ngx_str_t                          stage;
     unsigned                           tampered:1;
 } ngx_http_lockbox_decision_t;
@@ -53,6 +57,14 @@ static void ngx_http_lockbox_decision_look(
 static void ngx_http_lockbox_decision_seen(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_decision_ruled(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_decision_wish(
+    const ngx_http_lockbox_decision_t *decision,
+    ngx_lockbox_policy_wish_t *wish);
+static void ngx_http_lockbox_decision_take(
+    ngx_http_lockbox_admin_call_t *call);
 static ngx_int_t ngx_http_lockbox_decision_within(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault);
@@ -96,12 +108,12 @@ static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), 1, 0, 0, 0, NGX_LOCKBOX_BODY_APPROVAL },
-    { ngx_string("deny"), 1, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
-    { ngx_string("cancel"), 0, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("complete"), 0, 1, 1, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("revoke"), 0, 0, 1, 1, NGX_LOCKBOX_BODY_STEP },
-    { ngx_null_string, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
+    { ngx_string("approve"), 1, 0, 0, 0, 1, NGX_LOCKBOX_BODY_APPROVAL },
+    { ngx_string("deny"), 1, 0, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
+    { ngx_string("cancel"), 0, 1, 0, 0, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("complete"), 0, 1, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("revoke"), 0, 0, 1, 1, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_null_string, 0, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
 };
 
 
@@ -224,6 +236,91 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
                                       NULL);
         return;
     }
+
+    if (!decision->step->ruled) {
+        ngx_http_lockbox_decision_take(call);
+        return;
+    }
+
+    if (ngx_lockbox_json_string(result->request, "reason", &decision->reason)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_decision_ruled);
+}
+
+
+/* What the policy does not allow by now has to be narrowed first. */
+
+static void
+ngx_http_lockbox_decision_ruled(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t                     rc;
+    ngx_lockbox_fault_t           fault;
+    ngx_lockbox_policy_wish_t     wish;
+    ngx_http_lockbox_decision_t  *decision;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    decision = call->data;
+
+    if (ngx_http_lockbox_admin_policy_open(call, result->request,
+                                           &decision->policy)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_decision_wish(decision, &wish);
+
+    rc = ngx_lockbox_policy_allows(call->request->pool,
+                                   &decision->policy.rules, &wish, &fault);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_decision_take(call);
+}
+
+
+/* The request as it is after the decision. */
+
+static void
+ngx_http_lockbox_decision_wish(const ngx_http_lockbox_decision_t *decision,
+    ngx_lockbox_policy_wish_t *wish)
+{
+    wish->scope = decision->body.scope.nelts != 0 ? &decision->body.scope
+                                                  : &decision->request.scope;
+    wish->duration = decision->body.duration != 0 ? decision->body.duration
+                                                  : decision->request.duration;
+    wish->reason = decision->reason;
+}
+
+
+static void
+ngx_http_lockbox_decision_take(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_http_lockbox_decision_t  *decision;
+
+    decision = call->data;
 
     if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
         return;
@@ -489,8 +586,10 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
                json_pack("{s:I, s:I}",
                          "manager", (json_int_t) conf->manager_needed,
                          "customer",
-                         (json_int_t) ngx_http_lockbox_admin_customers(conf,
-                                                            &call->tenant)))
+                         (json_int_t) decision->policy.rules.approvals))
+           != NGX_OK
+        || ngx_lockbox_json_set(args, "policy",
+                          json_integer((json_int_t) decision->policy.version))
            != NGX_OK)
     {
         json_decref(args);
@@ -512,7 +611,7 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
     decision = call->data;
 
     if (result->decision == NGX_LOCKBOX_CONFLICT
-        && decision->body.version == 0
+        && (decision->body.version == 0 || result->stale)
         && ++call->attempts < NGX_HTTP_LOCKBOX_ATTEMPTS)
     {
         ngx_http_lockbox_decision_look(call);

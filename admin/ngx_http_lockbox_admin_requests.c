@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_policy.h"
 #include "ngx_http_lockbox_admin_query.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
@@ -13,8 +14,17 @@
 #include "ngx_lockbox_text.h"
 
 
+/* Filings that find another policy by the time they get to Redis. */
+#define NGX_HTTP_LOCKBOX_FILINGS   3
+
 #define NGX_HTTP_LOCKBOX_PAGE      50
 #define NGX_HTTP_LOCKBOX_PAGE_MAX  100
+
+
+typedef struct {
+    ngx_lockbox_body_filing_t        body;
+    ngx_http_lockbox_admin_policy_t  policy;   /* that it goes by */
+} ngx_http_lockbox_filing_t;
 
 
 typedef struct {
@@ -24,9 +34,13 @@ typedef struct {
 } ngx_http_lockbox_list_t;
 
 
+static ngx_int_t ngx_http_lockbox_filing_heard(
+    ngx_http_lockbox_admin_call_t *call, ngx_uint_t customers);
+static void ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
 static json_t *ngx_http_lockbox_filing_args(
     ngx_http_lockbox_admin_call_t *call,
-    const ngx_lockbox_body_filing_t *filing);
+    const ngx_http_lockbox_filing_t *filed);
 static void ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
@@ -66,7 +80,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     ngx_http_request_t             *r;
     ngx_lockbox_fault_t             fault;
     ngx_lockbox_body_limits_t       limits;
-    ngx_lockbox_body_filing_t       filing;
+    ngx_http_lockbox_filing_t      *filing;
     ngx_http_lockbox_main_conf_t   *mcf;
     ngx_http_lockbox_admin_conf_t  *conf;
 
@@ -83,8 +97,13 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     limits.max_duration = mcf->max_duration;
     limits.ticket = conf->ticket;
 
-    rc = ngx_lockbox_body_filing(r->pool, call->body, &limits, &filing,
-                                 &fault);
+    rc = NGX_ERROR;
+    filing = ngx_pcalloc(r->pool, sizeof(ngx_http_lockbox_filing_t));
+
+    if (filing != NULL) {
+        rc = ngx_lockbox_body_filing(r->pool, call->body, &limits,
+                                     &filing->body, &fault);
+    }
 
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
@@ -97,14 +116,10 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    if (ngx_http_lockbox_admin_customers(conf, &call->tenant) != 0
-        && !ngx_lockbox_identity_customer_possible(&mcf->issuers,
-                                                   &call->tenant))
+    if (ngx_http_lockbox_filing_heard(call,
+                       ngx_http_lockbox_admin_customers(conf, &call->tenant))
+        != NGX_OK)
     {
-        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_NOT_FOUND,
-                                      "No identity provider is configured "
-                                      "that could speak for the customer of "
-                                      "this tenant.", NULL);
         return;
     }
 
@@ -122,8 +137,90 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     }
 
     rc = ngx_http_lockbox_admin_fits(call, &call->identity.iss,
-                                     &call->identity.sub, &filing.scope,
+                                     &call->identity.sub, &filing->body.scope,
                                      &fault);
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    call->data = filing;
+
+    ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_filing_ruled);
+}
+
+
+/* Who has to approve must have a voice; else the call has been refused. */
+
+static ngx_int_t
+ngx_http_lockbox_filing_heard(ngx_http_lockbox_admin_call_t *call,
+    ngx_uint_t customers)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+
+    if (customers == 0
+        || ngx_lockbox_identity_customer_possible(&mcf->issuers,
+                                                  &call->tenant))
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_NOT_FOUND,
+                                  "No identity provider is configured that "
+                                  "could speak for the customer of this "
+                                  "tenant.", NULL);
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t                   rc;
+    ngx_lockbox_fault_t         fault;
+    ngx_http_lockbox_filing_t  *filing;
+    ngx_lockbox_policy_wish_t   wish;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    filing = call->data;
+
+    if (ngx_http_lockbox_admin_policy_open(call, result->request,
+                                           &filing->policy)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (ngx_http_lockbox_filing_heard(call, filing->policy.rules.approvals)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    wish.scope = &filing->body.scope;
+    wish.duration = filing->body.duration;
+    wish.reason = filing->body.reason;
+
+    rc = ngx_lockbox_policy_allows(call->request->pool, &filing->policy.rules,
+                                   &wish, &fault);
+
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
         return;
@@ -142,21 +239,23 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     }
 
     ngx_http_lockbox_admin_step(call, "file",
-                                ngx_http_lockbox_filing_args(call, &filing),
+                                ngx_http_lockbox_filing_args(call, filing),
                                 ngx_http_lockbox_filed);
 }
 
 
 static json_t *
 ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
-    const ngx_lockbox_body_filing_t *filing)
+    const ngx_http_lockbox_filing_t *filed)
 {
-    json_t                         *args, *request;
-    ngx_str_t                       access, decision;
-    ngx_lockbox_seal_t              seal;
-    ngx_http_lockbox_admin_conf_t  *conf;
+    json_t                           *args, *request;
+    ngx_str_t                         access, decision;
+    ngx_lockbox_seal_t                seal;
+    ngx_http_lockbox_admin_conf_t    *conf;
+    const ngx_lockbox_body_filing_t  *filing;
 
     conf = ngx_http_lockbox_admin_conf(call->request);
+    filing = &filed->body;
 
     ngx_memzero(&seal, sizeof(ngx_lockbox_seal_t));
 
@@ -191,11 +290,12 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
         return NULL;
     }
 
-    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I}",
+    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
                   "actor", ngx_http_lockbox_admin_actor(&call->identity),
                   "request", request,
                   "decision", ngx_lockbox_json_text(&decision),
                   "decided_at", (json_int_t) seal.at,
+                  "policy", (json_int_t) filed->policy.version,
                   "answer_within", (json_int_t) conf->manager_within * 1000,
                   "retention", (json_int_t) conf->retention * 1000);
 
@@ -211,6 +311,12 @@ ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     ngx_str_t                           location;
     ngx_http_request_t                 *r;
     ngx_http_lockbox_admin_loc_conf_t  *lcf;
+
+    if (result->stale && ++call->attempts < NGX_HTTP_LOCKBOX_FILINGS) {
+        ngx_http_lockbox_admin_policy_look(call,
+                                           ngx_http_lockbox_filing_ruled);
+        return;
+    }
 
     if (result->decision != NGX_LOCKBOX_ALLOW) {
         ngx_http_lockbox_admin_refuse_result(call, result);

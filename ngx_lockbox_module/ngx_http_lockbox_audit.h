@@ -45,6 +45,8 @@ struct ngx_http_lockbox_leg_s {
     ngx_str_t                  manager;
     ngx_str_t                  customer;
 
+    int64_t                    policy_version;  /* gone by, or set; 0: none */
+
     unsigned                   gated:1;      /* reached a gated location */
     unsigned                   intended:1;   /* an intent is on record */
     unsigned                   refused:1;    /* our own answer was sent */

@@ -169,6 +169,7 @@ EOF_CONF
 }
 
 my $API = '/lockbox/v1/tenants/acme/requests';
+my $POLICY = '/lockbox/v1/tenants/acme/policy';
 my $MAIL = '/tenants/acme/mail/inbox';
 
 my %PEOPLE = (
@@ -270,6 +271,12 @@ my $revoked = approved();
 my $grant = step('engineer', $revoked, 'grant')->json->{access_token};
 my $completed = approved();
 my $returned = step('engineer', $completed, 'grant')->json->{access_token};
+
+call('customer', 'PUT', $POLICY, json => { version => 0, policy => {} });
+call('customer', 'PUT', $POLICY, json => { version => 0, policy => {} });
+call('manager', 'PUT', $POLICY, json => { version => 1, policy => {} });
+call('roleless', 'GET', $POLICY);
+step('manager', file(), 'approve', version => 1);
 
 call('engineer', 'POST', $API, body => '{',
      headers => { 'Content-Type' => 'application/json' });
