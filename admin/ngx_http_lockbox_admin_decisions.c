@@ -86,6 +86,13 @@ static ngx_uint_t ngx_http_lockbox_has_decided(
 static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static json_t *ngx_http_lockbox_decision_said(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision);
+static ngx_int_t ngx_http_lockbox_decision_narrowed(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision,
+    const ngx_lockbox_scope_t *scope, int64_t duration, json_t *said);
 static void ngx_http_lockbox_decision_done(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
@@ -517,7 +524,7 @@ static json_t *
 ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision)
 {
-    json_t                         *args;
+    json_t                         *args, *said;
     ngx_str_t                       access, text;
     ngx_lockbox_seal_t              seal;
     const ngx_lockbox_scope_t      *scope;
@@ -555,9 +562,14 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     seal.decision = decision->step->action;
     seal.prev = request->last;
 
-    if (ngx_http_lockbox_admin_seal(call, &seal, scope,
-                                    &decision->body.comment, &access, &text)
-        != NGX_OK)
+    said = ngx_http_lockbox_decision_said(call, decision);
+
+    if (ngx_http_lockbox_decision_narrowed(call, decision, scope,
+                                           seal.duration, said)
+        != NGX_OK
+        || ngx_http_lockbox_admin_seal(call, &seal, scope, said, &access,
+                                       &text)
+           != NGX_OK)
     {
         return NULL;
     }
@@ -597,6 +609,63 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     }
 
     return args;
+}
+
+
+/* What the caller wrote, in pool memory; NULL without memory. */
+
+static json_t *
+ngx_http_lockbox_decision_said(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision)
+{
+    json_t  *said;
+
+    said = ngx_lockbox_json_own(call->request->pool, json_object());
+
+    if (decision->body.comment.len != 0
+        && ngx_lockbox_json_set(said, "comment",
+                               ngx_lockbox_json_text(&decision->body.comment))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return said;
+}
+
+
+/* Who has cut the request down says to what: those behind must see it. */
+
+static ngx_int_t
+ngx_http_lockbox_decision_narrowed(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision,
+    const ngx_lockbox_scope_t *scope, int64_t duration, json_t *said)
+{
+    ngx_str_t                  hash;
+    const ngx_lockbox_seal_t  *before;
+
+    before = &decision->request.seals[decision->request.nseals - 1];
+
+    if (ngx_lockbox_scope_hash(call->request->pool, scope, &hash) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_lockbox_text_same(&hash, &before->access_hash)
+        && duration == before->duration)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_lockbox_json_set(said, "access",
+                             ngx_lockbox_scope_json(scope,
+                                                    NGX_LOCKBOX_SCOPE_ACCESS))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_json_set(said, "duration",
+                                json_integer((json_int_t) duration));
 }
 
 
@@ -795,7 +864,7 @@ static ngx_int_t
 ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant)
 {
-    int64_t                         approved;
+    const ngx_lockbox_seal_t       *approved;
     ngx_http_lockbox_admin_conf_t  *conf;
 
     conf = ngx_http_lockbox_admin_conf(call->request);
@@ -804,7 +873,7 @@ ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
                                          conf->manager_needed,
                                          ngx_http_lockbox_admin_customers(conf,
                                                             &call->tenant));
-    if (approved == 0) {
+    if (approved == NULL) {
         ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
                       "lockbox: the request \"%V\" of the tenant \"%V\" is "
                       "stored as approved without the approvals it needs",
@@ -816,7 +885,7 @@ ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
     grant->tenant = call->tenant;
     grant->engineer_iss = request->engineer_iss;
     grant->engineer_sub = request->engineer_sub;
-    grant->not_before = (time_t) (approved / 1000);
+    grant->not_before = (time_t) ngx_lockbox_seal_begins(approved);
     grant->expires = grant->not_before + (time_t) request->duration;
     grant->scope = request->scope;
 

@@ -205,7 +205,7 @@ ngx_http_lockbox_view_decisions(const json_t *fields)
 }
 
 
-/* Seals are for the module alone. */
+/* What a decision is verified by is for the module alone. */
 
 static json_t *
 ngx_http_lockbox_view_decision(const char *text)
@@ -219,6 +219,7 @@ ngx_http_lockbox_view_decision(const char *text)
     decision = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 
     (void) json_object_del(decision, "seal");
+    (void) json_object_del(decision, "token_hash");
 
     return decision;
 }
