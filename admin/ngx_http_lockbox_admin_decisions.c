@@ -45,6 +45,7 @@ typedef struct {
     ngx_http_lockbox_admin_case_t      request;
     ngx_http_lockbox_admin_policy_t    policy;     /* where ruled */
     ngx_str_t                          reason;
+    ngx_str_t                          given;      /* beforehand, or empty */
     ngx_str_t                          stage;
     unsigned                           tampered:1;
 } ngx_http_lockbox_decision_t;
@@ -60,6 +61,8 @@ static void ngx_http_lockbox_decision_seen(
 static void ngx_http_lockbox_decision_ruled(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static ngx_uint_t ngx_http_lockbox_decision_is_outdated(
+    const ngx_http_lockbox_decision_t *decision);
 static void ngx_http_lockbox_decision_wish(
     const ngx_http_lockbox_decision_t *decision,
     ngx_lockbox_policy_wish_t *wish);
@@ -86,6 +89,15 @@ static ngx_uint_t ngx_http_lockbox_has_decided(
 static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static void ngx_http_lockbox_decision_policy(
+    const ngx_http_lockbox_decision_t *decision, ngx_lockbox_seal_t *seal);
+static ngx_int_t ngx_http_lockbox_decision_given(
+    ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, const ngx_lockbox_seal_t *seal,
+    const ngx_str_t *text);
+static ngx_uint_t ngx_http_lockbox_decision_may_be_given(
+    const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision);
 static json_t *ngx_http_lockbox_decision_said(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_decision_t *decision);
@@ -288,6 +300,16 @@ ngx_http_lockbox_decision_ruled(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
+    if (ngx_http_lockbox_decision_is_outdated(decision)) {
+        ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
+                      "lockbox: the stored policy of the tenant \"%V\" is "
+                      "older than the one that the request \"%V\" went by",
+                      &call->tenant, &call->id);
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
     ngx_http_lockbox_decision_wish(decision, &wish);
 
     rc = ngx_lockbox_policy_allows(call->request->pool,
@@ -305,6 +327,25 @@ ngx_http_lockbox_decision_ruled(ngx_http_lockbox_admin_call_t *call,
     }
 
     ngx_http_lockbox_decision_take(call);
+}
+
+
+/* Nobody can put an older policy back in the middle of a request. */
+
+static ngx_uint_t
+ngx_http_lockbox_decision_is_outdated(
+    const ngx_http_lockbox_decision_t *decision)
+{
+    const ngx_lockbox_seal_t               *before;
+    const ngx_http_lockbox_admin_policy_t  *policy;
+
+    before = &decision->request.seals[decision->request.nseals - 1];
+    policy = &decision->policy;
+
+    return policy->version < before->policy_version
+           || (policy->version == before->policy_version
+               && !ngx_lockbox_text_same(&policy->seal.hash,
+                                         &before->policy_hash));
 }
 
 
@@ -561,6 +602,7 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     seal.stage = decision->stage;
     seal.decision = decision->step->action;
     seal.prev = request->last;
+    ngx_http_lockbox_decision_policy(decision, &seal);
 
     said = ngx_http_lockbox_decision_said(call, decision);
 
@@ -569,6 +611,8 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
         != NGX_OK
         || ngx_http_lockbox_admin_seal(call, &seal, scope, said, &access,
                                        &text)
+           != NGX_OK
+        || ngx_http_lockbox_decision_given(call, decision, &seal, &text)
            != NGX_OK)
     {
         return NULL;
@@ -602,13 +646,155 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
            != NGX_OK
         || ngx_lockbox_json_set(args, "policy",
                           json_integer((json_int_t) decision->policy.version))
-           != NGX_OK)
+           != NGX_OK
+        || (decision->given.len != 0
+            && ngx_lockbox_json_set(args, "preapproval",
+                                    ngx_lockbox_json_text(&decision->given))
+               != NGX_OK))
     {
         json_decref(args);
         return NULL;
     }
 
     return args;
+}
+
+
+/* A step that no policy rules says what the one before it said. */
+
+static void
+ngx_http_lockbox_decision_policy(const ngx_http_lockbox_decision_t *decision,
+    ngx_lockbox_seal_t *seal)
+{
+    const ngx_lockbox_seal_t  *before;
+
+    if (decision->step->ruled) {
+        ngx_http_lockbox_admin_policy_seal(&decision->policy, seal);
+        return;
+    }
+
+    before = &decision->request.seals[decision->request.nseals - 1];
+
+    seal->policy_version = before->policy_version;
+    seal->policy_hash = before->policy_hash;
+    seal->customers = before->customers;
+}
+
+
+/*
+ * The approval that the customer gave beforehand, if it covers the request:
+ * as its author's, behind the manager's that "seal" and "text" are.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_decision_given(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, const ngx_lockbox_seal_t *seal,
+    const ngx_str_t *text)
+{
+    json_t                           *before, *said;
+    ngx_str_t                         access, jws;
+    ngx_pool_t                       *pool;
+    ngx_lockbox_seal_t                given;
+    ngx_lockbox_policy_wish_t         wish;
+    const ngx_lockbox_policy_seal_t  *policy;
+    const ngx_lockbox_preapproval_t  *preapproval;
+
+    ngx_str_null(&decision->given);
+
+    pool = call->request->pool;
+    policy = &decision->policy.seal;
+
+    ngx_http_lockbox_decision_wish(decision, &wish);
+
+    preapproval = ngx_http_lockbox_decision_may_be_given(call, decision)
+                  ? ngx_lockbox_policy_preapproval(&decision->policy.rules,
+                                                   &wish, seal->at)
+                  : NULL;
+
+    if (preapproval == NULL) {
+        return NGX_OK;
+    }
+
+    given = *seal;
+    given.version = seal->version + 1;
+    ngx_str_set(&given.stage, "customer");
+    given.by_iss = policy->by_iss;
+    given.by_sub = policy->by_sub;
+    given.token_hash = policy->token_hash;
+    given.auth_time = policy->auth_time;
+    given.acr = policy->acr;
+    given.preapproval = preapproval->name;
+
+    before = ngx_lockbox_json_parse(pool, text->data, text->len);
+    said = ngx_lockbox_json_own(pool,
+                       json_pack("{s:o, s:I}",
+                                 "preapproval",
+                                 ngx_lockbox_json_text(&preapproval->name),
+                                 "policy_version",
+                                 (json_int_t) policy->version));
+
+    if (said == NULL
+        || ngx_lockbox_json_string(before, "seal", &jws) != NGX_OK
+        || ngx_lockbox_base64url_sha256(pool, &jws, &given.prev) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lockbox_admin_seal_by(call, &given, wish.scope, said,
+                                          &access, &decision->given);
+}
+
+
+/*
+ * Whether this approval completes the managers' stage, the customer's is
+ * needed, and whoever set the policy still speaks for the tenant and has no
+ * other part in the request.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_decision_may_be_given(
+    const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision)
+{
+    ngx_uint_t                        i, managers;
+    const ngx_lockbox_seal_t         *seal;
+    ngx_http_lockbox_main_conf_t     *mcf;
+    ngx_http_lockbox_admin_conf_t    *conf;
+    const ngx_lockbox_policy_seal_t  *policy;
+
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+    conf = ngx_http_lockbox_admin_conf(call->request);
+    policy = &decision->policy.seal;
+
+    if (!decision->step->ruled
+        || decision->policy.version == 0
+        || decision->policy.rules.approvals == 0
+        || !ngx_lockbox_text_is(&decision->stage, "manager")
+        || (ngx_lockbox_text_same(&policy->by_iss, &call->identity.iss)
+            && ngx_lockbox_text_same(&policy->by_sub, &call->identity.sub))
+        || !ngx_lockbox_identity_customer_of(&mcf->issuers, &policy->by_iss,
+                                             &call->tenant))
+    {
+        return 0;
+    }
+
+    managers = 1;
+
+    for (i = 0; i < decision->request.nseals; i++) {
+        seal = &decision->request.seals[i];
+
+        if (ngx_lockbox_text_same(&policy->by_iss, &seal->by_iss)
+            && ngx_lockbox_text_same(&policy->by_sub, &seal->by_sub))
+        {
+            return 0;
+        }
+
+        managers += ngx_lockbox_text_is(&seal->decision, "approve")
+                    && ngx_lockbox_text_is(&seal->stage, "manager");
+    }
+
+    return managers >= conf->manager_needed;
 }
 
 
@@ -693,6 +879,12 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
     }
 
     ngx_http_lockbox_decision_bury(call, result);
+
+    if (decision->given.len != 0) {
+        /* the seals say whether it counted; then its author goes on record */
+        (void) ngx_http_lockbox_admin_case_open(call, result->request,
+                                                &decision->request);
+    }
 
     view = ngx_http_lockbox_admin_view(result->request);
 

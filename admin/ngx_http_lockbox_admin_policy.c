@@ -3,10 +3,10 @@
  */
 
 #include "ngx_http_lockbox_admin_policy.h"
+#include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_json.h"
-#include "ngx_lockbox_policy_seal.h"
 #include "ngx_lockbox_text.h"
 
 
@@ -46,6 +46,8 @@ static void ngx_http_lockbox_policy_show(ngx_http_lockbox_admin_call_t *call,
     const json_t *fields);
 static json_t *ngx_http_lockbox_policy_view(
     const ngx_http_lockbox_policy_entry_t *entry);
+static json_t *ngx_http_lockbox_policy_author(
+    const ngx_lockbox_policy_seal_t *seal);
 static json_t *ngx_http_lockbox_policy_earlier(
     ngx_http_lockbox_admin_call_t *call, const json_t *fields,
     ngx_http_lockbox_policy_entry_t *entry);
@@ -119,9 +121,7 @@ ngx_http_lockbox_admin_policy_open(ngx_http_lockbox_admin_call_t *call,
                                            &entry);
 
         if (rc == NGX_OK) {
-            policy->hash = entry.seal.hash;
-            policy->by_iss = entry.seal.by_iss;
-            policy->by_sub = entry.seal.by_sub;
+            policy->seal = entry.seal;
 
             rc = ngx_lockbox_policy_parse(call->request->pool, entry.policy,
                                           "", NULL, 0, &policy->rules, NULL);
@@ -144,6 +144,16 @@ ngx_http_lockbox_admin_policy_open(ngx_http_lockbox_admin_call_t *call,
     ngx_lockbox_policy_clamp(&policy->rules, &limits);
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_lockbox_admin_policy_seal(
+    const ngx_http_lockbox_admin_policy_t *policy, ngx_lockbox_seal_t *seal)
+{
+    seal->policy_version = policy->version;
+    seal->policy_hash = policy->seal.hash;
+    seal->customers = (int64_t) policy->rules.approvals;
 }
 
 
@@ -339,13 +349,27 @@ ngx_http_lockbox_policy_view(const ngx_http_lockbox_policy_entry_t *entry)
                          "version", 0, "policy", "by", "at");
     }
 
-    return json_pack("{s:I, s:O, s:{s:o, s:o}, s:o}",
+    return json_pack("{s:I, s:O, s:o, s:o}",
                      "version", (json_int_t) entry->seal.version,
                      "policy", entry->policy,
-                     "by",
-                     "iss", ngx_lockbox_json_text(&entry->seal.by_iss),
-                     "sub", ngx_lockbox_json_text(&entry->seal.by_sub),
+                     "by", ngx_http_lockbox_policy_author(&entry->seal),
                      "at", ngx_http_lockbox_admin_view_time(entry->seal.at));
+}
+
+
+/* Who has set it, and when and how they had logged in. */
+
+static json_t *
+ngx_http_lockbox_policy_author(const ngx_lockbox_policy_seal_t *seal)
+{
+    ngx_lockbox_seal_t  by;
+
+    by.by_iss = seal->by_iss;
+    by.by_sub = seal->by_sub;
+    by.auth_time = seal->auth_time;
+    by.acr = seal->acr;
+
+    return ngx_http_lockbox_admin_decider(&by);
 }
 
 
@@ -560,6 +584,9 @@ ngx_http_lockbox_policy_args(ngx_http_lockbox_admin_call_t *call,
     seal.version = change->version + 1;
     seal.by_iss = call->identity.iss;
     seal.by_sub = call->identity.sub;
+    seal.token_hash = call->identity.token_hash;
+    seal.auth_time = call->identity.auth_time;
+    seal.acr = call->identity.acr;
     seal.at = ngx_lockbox_clock_msec();
 
     if (ngx_lockbox_json_dump(pool, change->policy, &text) != NGX_OK
@@ -575,12 +602,10 @@ ngx_http_lockbox_policy_args(ngx_http_lockbox_admin_call_t *call,
     }
 
     record = ngx_lockbox_json_own(pool,
-                 json_pack("{s:s, s:s, s:{s:o, s:o}, s:o, s:O, s:o}",
+                 json_pack("{s:s, s:s, s:o, s:o, s:O, s:o}",
                            "stage", "customer",
                            "decision", "policy",
-                           "by",
-                           "iss", ngx_lockbox_json_text(&seal.by_iss),
-                           "sub", ngx_lockbox_json_text(&seal.by_sub),
+                           "by", ngx_http_lockbox_policy_author(&seal),
                            "at", ngx_http_lockbox_admin_view_time(seal.at),
                            "policy", change->policy,
                            "seal", ngx_lockbox_json_text(&jws)));

@@ -15,14 +15,14 @@
 
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_lockbox_policy.h"
+#include "ngx_lockbox_policy_seal.h"
+#include "ngx_lockbox_seal.h"
 
 
 typedef struct {
-    int64_t                version;   /* 0: none is set */
-    ngx_str_t              hash;      /* sealed; empty for none */
-    ngx_str_t              by_iss;    /* sealed */
-    ngx_str_t              by_sub;    /* sealed */
-    ngx_lockbox_policy_t   rules;     /* sealed, and within the operator's */
+    int64_t                     version;   /* 0: none is set */
+    ngx_lockbox_policy_seal_t   seal;      /* zeroed for none */
+    ngx_lockbox_policy_t        rules;     /* within the operator's limits */
 } ngx_http_lockbox_admin_policy_t;
 
 
@@ -44,6 +44,12 @@ void ngx_http_lockbox_admin_policy_look(ngx_http_lockbox_admin_call_t *call,
 ngx_int_t ngx_http_lockbox_admin_policy_open(
     ngx_http_lockbox_admin_call_t *call, const json_t *fields,
     ngx_http_lockbox_admin_policy_t *policy);
+
+/*
+ * Says in the seal of a step which policy it goes by.
+ */
+void ngx_http_lockbox_admin_policy_seal(
+    const ngx_http_lockbox_admin_policy_t *policy, ngx_lockbox_seal_t *seal);
 
 
 #endif /* _NGX_HTTP_LOCKBOX_ADMIN_POLICY_H_INCLUDED_ */

@@ -264,6 +264,7 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
     seal.engineer_iss = call->identity.iss;
     seal.engineer_sub = call->identity.sub;
     seal.duration = filing->duration;
+    ngx_http_lockbox_admin_policy_seal(&filed->policy, &seal);
     ngx_str_set(&seal.stage, "engineer");
     ngx_str_set(&seal.decision, "request");
 

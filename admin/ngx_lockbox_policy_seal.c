@@ -32,6 +32,8 @@ static const ngx_lockbox_policy_claim_t  ngx_lockbox_policy_claims[] = {
     { "policy_hash", offsetof(ngx_lockbox_policy_seal_t, hash), 0 },
     { "by_iss", offsetof(ngx_lockbox_policy_seal_t, by_iss), 0 },
     { "sub", offsetof(ngx_lockbox_policy_seal_t, by_sub), 0 },
+    { "token_hash", offsetof(ngx_lockbox_policy_seal_t, token_hash), 0 },
+    { "acr", offsetof(ngx_lockbox_policy_seal_t, acr), 1 },
     { "prev", offsetof(ngx_lockbox_policy_seal_t, prev), 1 },
     { NULL, 0, 0 }
 };
@@ -72,6 +74,14 @@ ngx_lockbox_policy_seal_sign(ngx_pool_t *pool, const ngx_lockbox_key_t *key,
         {
             return NGX_ERROR;
         }
+    }
+
+    if (seal->auth_time != 0
+        && ngx_lockbox_json_set(claims, "auth_time",
+                                json_integer((json_int_t) seal->auth_time))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     return ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_POLICY_TYP, claims,
@@ -130,7 +140,9 @@ ngx_lockbox_policy_seal_read(const json_t *claims,
     }
 
     if (ngx_lockbox_json_integer(claims, "version", &seal->version) != NGX_OK
-        || ngx_lockbox_json_integer(claims, "at", &seal->at) != NGX_OK)
+        || ngx_lockbox_json_integer(claims, "at", &seal->at) != NGX_OK
+        || ngx_lockbox_json_integer(claims, "auth_time", &seal->auth_time)
+           == NGX_ERROR)
     {
         return NGX_DECLINED;
     }

@@ -26,6 +26,9 @@ typedef struct {
     ngx_str_t    hash;           /* of the canonical text, base64url */
     ngx_str_t    by_iss;
     ngx_str_t    by_sub;
+    ngx_str_t    token_hash;     /* of the identity token that said so */
+    int64_t      auth_time;      /* of that token, Unix seconds; 0: none */
+    ngx_str_t    acr;            /* of that token; empty: none */
     int64_t      at;             /* Unix milliseconds */
     ngx_str_t    prev;           /* hash of the seal before; empty: none */
 } ngx_lockbox_policy_seal_t;

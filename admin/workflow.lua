@@ -21,7 +21,8 @@
 --
 -- Events: filed approved denied cancelled completed revoked collected, and
 -- lapsed expired, which are nobody's (empty iss and sub); policy_changed has
--- no id and no state.
+-- no id and no state.  With "preapproval", its name, an approval is that of
+-- whoever gave it beforehand.
 --
 -- Fields of a request, all text, absent until they mean something:
 --   id tenant state version engineer_iss engineer_sub justification reason
@@ -254,10 +255,12 @@ end
 
 
 local function announce(event, fields, actor)
+    local given = actor.preapproval and { 'preapproval', actor.preapproval }
+
     write('XADD', events_key(fields.tenant), 'MAXLEN', '~', EVENTS_KEPT, '*',
           'event', event, 'id', fields.id, 'state', fields.state,
           'version', fields.version, 'at', digits(now),
-          'iss', actor.iss, 'sub', actor.sub)
+          'iss', actor.iss, 'sub', actor.sub, unpack(given or {}))
 end
 
 
@@ -586,6 +589,27 @@ local function changes_to(fields, args, run)
 end
 
 
+-- What the customer has approved beforehand is a decision in the name of
+-- whoever did, and judged like any other.
+local function stand_in(step, fields, args, run)
+    local given = cjson.decode(args.preapproval)
+    local author = {
+        iss = given.by.iss, sub = given.by.sub, tenant = fields.tenant,
+        roles = { [given.stage] = true }, preapproval = given.preapproval
+    }
+
+    if fields.state ~= 'awaiting_customer' or refusal(step, fields, author)
+    then
+        return
+    end
+
+    local after = setmetatable({ decision = args.preapproval },
+                               { __index = args })
+
+    announce(changes_to(fields, after, run), fields, author)
+end
+
+
 -- The action that takes a step of the table of transitions.
 local function takes(name, run)
     local step = step_named(name)
@@ -610,6 +634,11 @@ local function takes(name, run)
         end
 
         announce(changes_to(fields, args, run), fields, actor)
+
+        if args.preapproval then
+            stand_in(step, fields, args, run)
+        end
+
         commit()
 
         return answer('ok', fields, actor)
@@ -1021,6 +1050,12 @@ local DECISION = {
 }
 
 
+local PREAPPROVAL = {
+    stage = 'name', decision = 'name', by = { iss = 'name', sub = 'name' },
+    preapproval = 'name'
+}
+
+
 -- A decision must be the actor's own: who decided twice is told from it.
 local function check_decision(args)
     local decision = cjson.decode(args.decision)
@@ -1053,11 +1088,12 @@ local ACTIONS = {
     } },
 
     -- access and duration as they stand after the decision; answer_within is
-    -- for the stage that it may open
+    -- for the stage that it may open, and preapproval the decision of the
+    -- customer's that stands there already
     approve = { run = takes('approve', approve), args = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
         decision = 'text', decided_at = 'whole', access = 'text',
-        policy = 'count?', duration = 'whole', answer_within = 'whole', retention = 'whole',
+        policy = 'count?', preapproval = 'text?', duration = 'whole', answer_within = 'whole', retention = 'whole',
         required = { manager = 'whole', customer = 'count' }
     } },
 
@@ -1110,6 +1146,10 @@ check(args, action.args, 'arguments')
 
 if args.decision then
     check_decision(args)
+end
+
+if args.preapproval then
+    check(cjson.decode(args.preapproval), PREAPPROVAL, 'preapproval')
 end
 
 return action.run(args)

@@ -379,6 +379,8 @@ ngx_http_lockbox_fields_leg(ngx_http_lockbox_fields_t *fields,
     ngx_http_lockbox_field_texts(fields, "lockbox.labels", &leg->labels);
     ngx_http_lockbox_field_text(fields, "lockbox.manager", &leg->manager);
     ngx_http_lockbox_field_text(fields, "lockbox.customer", &leg->customer);
+    ngx_http_lockbox_field_text(fields, "lockbox.preapproval",
+                                &leg->preapproval);
 
     if (leg->policy_version != 0) {
         ngx_http_lockbox_field_number(fields, NGX_LOCKBOX_FIELD_INTEGER,
