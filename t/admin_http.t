@@ -299,7 +299,9 @@ sub strangers {
                         . ($request eq $id ? 'another\'s' : 'nothing')
                         . ' (W11)', '404 not_found', sub {
                     act($who, $action, $request,
-                        $action =~ /approve|deny/ ? { version => 3 } : undef);
+                        $action =~ /approve|deny/ ? { version => 3 }
+                        : $action =~ /ask|answer/
+                            ? { version => 3, comment => '?' } : undef);
                 })->body;
             } $id, $none;
 
