@@ -28,11 +28,26 @@
 #define NGX_HTTP_LOCKBOX_ATTEMPTS      3
 
 
+/* The most questions about a request, so that its seals stay few. */
+#define NGX_HTTP_LOCKBOX_QUESTIONS     8
+
+/* States in which a step can be taken. */
+#define NGX_HTTP_LOCKBOX_WAITING       0x01        /* for a decision */
+#define NGX_HTTP_LOCKBOX_ASKED         0x02        /* for an answer */
+#define NGX_HTTP_LOCKBOX_LIVE          0x04        /* the grant is out */
+
+
+typedef struct {
+    const char                        *state;
+    ngx_uint_t                         kind;
+} ngx_http_lockbox_state_t;
+
+
 typedef struct {
     ngx_str_t                          action;
-    unsigned                           judges:1;   /* open; by its stage */
+    ngx_uint_t                         states;
+    unsigned                           judges:1;   /* by the stage */
     unsigned                           owner:1;    /* by the engineer alone */
-    unsigned                           live:1;     /* the grant is out */
     unsigned                           unsealed:1; /* also without seals */
     unsigned                           ruled:1;    /* by tenant's policy */
     ngx_lockbox_body_form_e            form;
@@ -77,6 +92,10 @@ static ngx_lockbox_decision_t ngx_http_lockbox_decision_authority(
 static ngx_lockbox_decision_t ngx_http_lockbox_decision_stage(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static ngx_uint_t ngx_http_lockbox_state(
+    const ngx_http_lockbox_admin_case_t *request);
+static ngx_uint_t ngx_http_lockbox_questions(
+    const ngx_http_lockbox_admin_case_t *request);
 static ngx_uint_t ngx_http_lockbox_is_engineer(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
@@ -127,12 +146,32 @@ static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), 1, 0, 0, 0, 1, NGX_LOCKBOX_BODY_APPROVAL },
-    { ngx_string("deny"), 1, 0, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
-    { ngx_string("cancel"), 0, 1, 0, 0, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("complete"), 0, 1, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("revoke"), 0, 0, 1, 1, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 1,
+      NGX_LOCKBOX_BODY_APPROVAL },
+    { ngx_string("deny"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
+      1, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
+    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 0,
+      NGX_LOCKBOX_BODY_QUESTION },
+    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0, 0,
+      NGX_LOCKBOX_BODY_ANSWER },
+    { ngx_string("cancel"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
+      0, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0, 0,
+      NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1, 0,
+      NGX_LOCKBOX_BODY_STEP },
     { ngx_null_string, 0, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
+};
+
+
+/* All others are ends. */
+
+static const ngx_http_lockbox_state_t  ngx_http_lockbox_states[] = {
+    { "awaiting_manager", NGX_HTTP_LOCKBOX_WAITING },
+    { "awaiting_customer", NGX_HTTP_LOCKBOX_WAITING },
+    { "needs_info", NGX_HTTP_LOCKBOX_ASKED },
+    { "approved", NGX_HTTP_LOCKBOX_LIVE },
+    { NULL, 0 }
 };
 
 
@@ -421,12 +460,10 @@ static ngx_lockbox_decision_t
 ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision)
 {
-    ngx_uint_t                      live;
     ngx_lockbox_decision_t          word;
     ngx_http_lockbox_admin_case_t  *request;
 
     request = &decision->request;
-    live = ngx_lockbox_text_is(&request->state, "approved");
 
     if (decision->step->judges) {
         word = ngx_http_lockbox_decision_stage(call, decision);
@@ -457,9 +494,7 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
         }
     }
 
-    if (decision->step->live != live
-        || (!live && ngx_strncmp(request->state.data, "awaiting_", 9) != 0))
-    {
+    if (!(decision->step->states & ngx_http_lockbox_state(request))) {
         return NGX_LOCKBOX_CONFLICT;
     }
 
@@ -467,6 +502,12 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
         && ngx_http_lockbox_has_decided(call, request))
     {
         return NGX_LOCKBOX_SAME_PERSON;
+    }
+
+    if (ngx_lockbox_text_is(&decision->step->action, "ask")
+        && ngx_http_lockbox_questions(request) >= NGX_HTTP_LOCKBOX_QUESTIONS)
+    {
+        return NGX_LOCKBOX_CONFLICT;
     }
 
     if (decision->body.version != 0
@@ -484,6 +525,7 @@ ngx_http_lockbox_decision_stage(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision)
 {
     ngx_uint_t                      manager, customer;
+    const ngx_str_t                *state;
     ngx_http_lockbox_admin_case_t  *request;
 
     request = &decision->request;
@@ -501,21 +543,53 @@ ngx_http_lockbox_decision_stage(ngx_http_lockbox_admin_call_t *call,
         return NGX_LOCKBOX_OWN_REQUEST;
     }
 
-    if (manager && ngx_lockbox_text_is(&request->state,
-                                            "awaiting_manager"))
+    state = &request->state;
+
+    if (manager && (ngx_lockbox_text_is(state, "awaiting_manager")
+                    || ngx_lockbox_text_is(&request->asked, "manager")))
     {
         ngx_str_set(&decision->stage, "manager");
         return NGX_LOCKBOX_ALLOW;
     }
 
-    if (customer && ngx_lockbox_text_is(&request->state,
-                                             "awaiting_customer"))
+    if (customer && (ngx_lockbox_text_is(state, "awaiting_customer")
+                     || ngx_lockbox_text_is(&request->asked, "customer")))
     {
         ngx_str_set(&decision->stage, "customer");
         return NGX_LOCKBOX_ALLOW;
     }
 
     return NGX_LOCKBOX_CONFLICT;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_state(const ngx_http_lockbox_admin_case_t *request)
+{
+    const ngx_http_lockbox_state_t  *state;
+
+    for (state = ngx_http_lockbox_states; state->state != NULL; state++) {
+        if (ngx_lockbox_text_is(&request->state, state->state)) {
+            break;
+        }
+    }
+
+    return state->kind;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_questions(const ngx_http_lockbox_admin_case_t *request)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < request->nseals; i++) {
+        n += ngx_lockbox_text_is(&request->seals[i].decision, "ask");
+    }
+
+    return n;
 }
 
 
@@ -548,7 +622,8 @@ ngx_http_lockbox_has_decided(const ngx_http_lockbox_admin_call_t *call,
     ngx_uint_t  i;
 
     for (i = 0; i < request->nseals; i++) {
-        if (ngx_lockbox_text_same(&call->identity.iss,
+        if (ngx_lockbox_text_is(&request->seals[i].decision, "approve")
+            && ngx_lockbox_text_same(&call->identity.iss,
                                        &request->seals[i].by_iss)
             && ngx_lockbox_text_same(&call->identity.sub,
                                           &request->seals[i].by_sub))

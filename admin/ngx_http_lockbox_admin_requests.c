@@ -288,13 +288,16 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
         return NULL;
     }
 
-    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
+    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}",
                   "actor", ngx_http_lockbox_admin_actor(&call->identity),
                   "request", request,
                   "decision", ngx_lockbox_json_text(&decision),
                   "decided_at", (json_int_t) seal.at,
                   "policy", (json_int_t) filed->policy.version,
                   "answer_within", (json_int_t) conf->manager_within * 1000,
+                  "lapses_within", (json_int_t) 1000
+                      * (conf->manager_within + conf->customer_within
+                         + conf->engineer_within),
                   "retention", (json_int_t) conf->retention * 1000);
 
     return args;

@@ -32,6 +32,8 @@ static ngx_int_t ngx_http_lockbox_case_verify(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_seals_t *stored,
     ngx_http_lockbox_admin_case_t *request);
+static ngx_int_t ngx_http_lockbox_case_asked(
+    ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_deciders(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
@@ -280,8 +282,34 @@ ngx_http_lockbox_case_verify(ngx_http_lockbox_admin_call_t *call,
         return rc;
     }
 
+    if (ngx_http_lockbox_case_asked(request) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
     return ngx_lockbox_base64url_sha256(pool, &stored->texts[stored->n - 1],
                                         &request->last);
+}
+
+
+/* A question that is open is the last seal, and the state says so. */
+
+static ngx_int_t
+ngx_http_lockbox_case_asked(ngx_http_lockbox_admin_case_t *request)
+{
+    const ngx_lockbox_seal_t  *last;
+
+    last = &request->seals[request->nseals - 1];
+
+    if (ngx_lockbox_text_is(&last->decision, "ask")) {
+        request->asked = last->stage;
+
+        return ngx_lockbox_text_is(&request->state, "approved")
+               || ngx_strncmp(request->state.data, "awaiting_", 9) == 0
+               ? NGX_DECLINED : NGX_OK;
+    }
+
+    return ngx_lockbox_text_is(&request->state, "needs_info")
+           ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -395,7 +423,8 @@ ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
                          "decision", ngx_lockbox_json_text(&seal->decision),
                          "by", ngx_http_lockbox_admin_decider(seal),
                          "at", ngx_http_lockbox_admin_view_time(seal->at),
-                         "token_hash", ngx_lockbox_json_text(&seal->token_hash),
+                         "token_hash",
+                         ngx_lockbox_json_text(&seal->token_hash),
                          "seal", ngx_lockbox_json_text(&jws)));
 
     if (text == NULL

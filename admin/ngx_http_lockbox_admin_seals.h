@@ -29,6 +29,7 @@ typedef struct {
     ngx_lockbox_seal_t    *seals;
     ngx_uint_t             nseals;
     ngx_str_t              last;          /* hash of the last seal */
+    ngx_str_t              asked;         /* stage that waits for an answer */
 } ngx_http_lockbox_admin_case_t;
 
 
