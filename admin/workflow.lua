@@ -655,8 +655,8 @@ local function changes_to(fields, args, run)
 end
 
 
--- What the customer has approved beforehand is a decision in the name of
--- whoever did, and judged like any other.
+-- What the customer has approved beforehand counts when the last manager
+-- approves: a decision in the name of whoever did, and judged like any other.
 local function stand_in(step, fields, args, run)
     local given = cjson.decode(args.preapproval)
     local author = {
@@ -699,9 +699,11 @@ local function takes(name, run)
             return answer(refused, fields, actor)
         end
 
+        local state = fields.state
+
         announce(changes_to(fields, args, run), fields, actor)
 
-        if args.preapproval then
+        if args.preapproval and state == 'awaiting_manager' then
             stand_in(step, fields, args, run)
         end
 
