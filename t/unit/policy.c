@@ -6,7 +6,7 @@
 
 /* links: ngx_lockbox_policy.c ngx_lockbox_body.c ngx_lockbox_query.c */
 /* links: ngx_lockbox_scope.c ngx_lockbox_json.c ngx_lockbox_name.c */
-/* links: ngx_lockbox_path.c ngx_lockbox_base64url.c */
+/* links: ngx_lockbox_path.c ngx_lockbox_base64url.c ngx_lockbox_unicode.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
