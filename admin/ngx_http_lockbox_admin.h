@@ -27,8 +27,10 @@
 typedef struct {
     time_t                     manager_within;    /* seconds to answer */
     time_t                     customer_within;
+    time_t                     engineer_within;   /* answers, all together */
     ngx_uint_t                 manager_needed;    /* approvals */
     ngx_uint_t                 customer_needed;
+    ngx_int_t                  max_open;          /* requests that wait */
     ngx_array_t                manager_only;      /* of ngx_str_t: tenants */
     ngx_regex_t               *ticket;            /* NULL: no pattern */
     time_t                     retention;         /* seconds */
@@ -148,6 +150,10 @@ void ngx_http_lockbox_admin_whoami(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call);
+
+/* And those on a policy: ngx_http_lockbox_admin_policy.c. */
+void ngx_http_lockbox_admin_get_policy(ngx_http_lockbox_admin_call_t *call);
+void ngx_http_lockbox_admin_put_policy(ngx_http_lockbox_admin_call_t *call);
 
 /*
  * NGX_OK when a grant over the scope, for this engineer and the request that

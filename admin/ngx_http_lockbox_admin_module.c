@@ -9,11 +9,18 @@
 
 
 /* A page of 100 requests with all that belongs to them fits. */
-#define NGX_HTTP_LOCKBOX_ADMIN_REPLY_MAX  (16 * 1024 * 1024)
+#define NGX_HTTP_LOCKBOX_ADMIN_REPLY_MAX  (64 * 1024 * 1024)
 
 #define NGX_HTTP_LOCKBOX_ANSWER_MIN       60
 #define NGX_HTTP_LOCKBOX_ANSWER_MAX       (14 * 24 * 3600)
 #define NGX_HTTP_LOCKBOX_APPROVALS_MAX    9
+#define NGX_HTTP_LOCKBOX_OPEN_MAX         1000
+
+
+typedef struct {
+    ngx_str_t    name;
+    size_t       offset;
+} ngx_http_lockbox_admin_stage_t;
 
 
 static void *ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf);
@@ -35,12 +42,42 @@ static char *ngx_http_lockbox_admin_within(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
 static char *ngx_http_lockbox_admin_approvals(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
-static ngx_str_t ngx_http_lockbox_admin_stage(ngx_str_t *param,
-    ngx_uint_t *manager);
+static ngx_str_t ngx_http_lockbox_admin_stage(const ngx_str_t *param,
+    const ngx_http_lockbox_admin_stage_t *stages, size_t *offset);
 static char *ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
 static char *ngx_http_lockbox_admin_ticket(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
+
+
+/* Where the values of "manager=", "customer=" and the like go. */
+
+static const ngx_http_lockbox_admin_stage_t
+    ngx_http_lockbox_admin_answers[] =
+{
+    { ngx_string("manager="),
+      offsetof(ngx_http_lockbox_admin_conf_t, manager_within) },
+    { ngx_string("customer="),
+      offsetof(ngx_http_lockbox_admin_conf_t, customer_within) },
+    { ngx_string("engineer="),
+      offsetof(ngx_http_lockbox_admin_conf_t, engineer_within) },
+    { ngx_null_string, 0 }
+};
+
+static const ngx_http_lockbox_admin_stage_t
+    ngx_http_lockbox_admin_needed[] =
+{
+    { ngx_string("manager="),
+      offsetof(ngx_http_lockbox_admin_conf_t, manager_needed) },
+    { ngx_string("customer="),
+      offsetof(ngx_http_lockbox_admin_conf_t, customer_needed) },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_num_bounds_t  ngx_http_lockbox_admin_open_bounds = {
+    ngx_conf_check_num_bounds, 1, NGX_HTTP_LOCKBOX_OPEN_MAX
+};
 
 
 static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
@@ -53,7 +90,7 @@ static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
       NULL },
 
     { ngx_string("lockbox_answer_within"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
       ngx_http_lockbox_admin_within,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -79,6 +116,13 @@ static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("lockbox_max_open"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_admin_conf_t, max_open),
+      &ngx_http_lockbox_admin_open_bounds },
 
     { ngx_string("lockbox_retention"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -168,9 +212,11 @@ ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf)
 
     conf->manager_within = NGX_CONF_UNSET;
     conf->customer_within = NGX_CONF_UNSET;
+    conf->engineer_within = NGX_CONF_UNSET;
     conf->manager_needed = NGX_CONF_UNSET_UINT;
     conf->customer_needed = NGX_CONF_UNSET_UINT;
     conf->retention = NGX_CONF_UNSET;
+    conf->max_open = NGX_CONF_UNSET;
 
     if (ngx_array_init(&conf->manager_only, cf->pool, 4, sizeof(ngx_str_t))
         != NGX_OK)
@@ -189,8 +235,10 @@ ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf, void *data)
 
     ngx_conf_init_value(conf->manager_within, 3600);
     ngx_conf_init_value(conf->customer_within, 12 * 3600);
+    ngx_conf_init_value(conf->engineer_within, 24 * 3600);
     ngx_conf_init_uint_value(conf->manager_needed, 1);
     ngx_conf_init_uint_value(conf->customer_needed, 1);
+    ngx_conf_init_value(conf->max_open, 10);
     ngx_conf_init_value(conf->retention, 400 * 24 * 3600);
 
     if (conf->retention == 0) {
@@ -430,14 +478,17 @@ ngx_http_lockbox_admin_within(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 {
     ngx_http_lockbox_admin_conf_t *conf = data;
 
+    size_t       offset;
     time_t       seconds, *field;
     ngx_str_t   *param, value;
-    ngx_uint_t   i, manager;
+    ngx_uint_t   i;
 
     param = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
-        value = ngx_http_lockbox_admin_stage(&param[i], &manager);
+        value = ngx_http_lockbox_admin_stage(&param[i],
+                                             ngx_http_lockbox_admin_answers,
+                                             &offset);
         seconds = value.len != 0 ? ngx_parse_time(&value, 1)
                                  : (time_t) NGX_ERROR;
 
@@ -446,13 +497,13 @@ ngx_http_lockbox_admin_within(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
             || seconds > NGX_HTTP_LOCKBOX_ANSWER_MAX)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\", it must be manager= "
-                               "or customer= with a time from 1 minute to 14 "
-                               "days", &param[i]);
+                               "invalid parameter \"%V\", it must be "
+                               "manager=, customer= or engineer= with a time "
+                               "from 1 minute to 14 days", &param[i]);
             return NGX_CONF_ERROR;
         }
 
-        field = manager ? &conf->manager_within : &conf->customer_within;
+        field = (time_t *) (void *) ((u_char *) conf + offset);
 
         if (*field != NGX_CONF_UNSET) {
             return "is duplicate";
@@ -471,14 +522,17 @@ ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_lockbox_admin_conf_t *conf = data;
 
+    size_t       offset;
     ngx_int_t    n;
     ngx_str_t   *param, value;
-    ngx_uint_t   i, manager, *field;
+    ngx_uint_t   i, *field;
 
     param = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
-        value = ngx_http_lockbox_admin_stage(&param[i], &manager);
+        value = ngx_http_lockbox_admin_stage(&param[i],
+                                             ngx_http_lockbox_admin_needed,
+                                             &offset);
         n = value.len != 0 ? ngx_atoi(value.data, value.len) : NGX_ERROR;
 
         if (n < 1 || n > NGX_HTTP_LOCKBOX_APPROVALS_MAX) {
@@ -491,7 +545,7 @@ ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
             return NGX_CONF_ERROR;
         }
 
-        field = manager ? &conf->manager_needed : &conf->customer_needed;
+        field = (ngx_uint_t *) (void *) ((u_char *) conf + offset);
 
         if (*field != NGX_CONF_UNSET_UINT) {
             return "is duplicate";
@@ -504,22 +558,28 @@ ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* The value of "manager=value" or "customer=value", empty if it is neither. */
+/* The value behind one of the names, empty if there is none of them. */
 
 static ngx_str_t
-ngx_http_lockbox_admin_stage(ngx_str_t *param, ngx_uint_t *manager)
+ngx_http_lockbox_admin_stage(const ngx_str_t *param,
+    const ngx_http_lockbox_admin_stage_t *stages, size_t *offset)
 {
-    size_t     len;
     ngx_str_t  value;
 
     ngx_str_null(&value);
+    *offset = 0;
 
-    *manager = ngx_strncmp(param->data, "manager=", 8) == 0;
-    len = *manager ? sizeof("manager=") - 1 : sizeof("customer=") - 1;
+    for ( /* void */ ; stages->name.len != 0; stages++) {
 
-    if (*manager || ngx_strncmp(param->data, "customer=", 9) == 0) {
-        value.data = param->data + len;
-        value.len = param->len - len;
+        if (param->len >= stages->name.len
+            && ngx_memcmp(param->data, stages->name.data, stages->name.len)
+               == 0)
+        {
+            value.data = param->data + stages->name.len;
+            value.len = param->len - stages->name.len;
+            *offset = stages->offset;
+            break;
+        }
     }
 
     return value;

@@ -16,6 +16,14 @@
 #include "ngx_lockbox_scope.h"
 
 
+/* The shortest window, in seconds. */
+#define NGX_LOCKBOX_BODY_DURATION_MIN  60
+
+
+/* The reason codes, ended by NULL. */
+extern const char *const  ngx_lockbox_body_reasons[];
+
+
 /* What the operator lets a filing ask for. */
 typedef struct {
     int64_t              max_duration;  /* seconds */
@@ -37,8 +45,10 @@ typedef struct {
 typedef enum {
     NGX_LOCKBOX_BODY_GRANT = 0,         /* none */
     NGX_LOCKBOX_BODY_STEP,              /* version, comment */
+    NGX_LOCKBOX_BODY_ANSWER,            /* the same, comment required */
     NGX_LOCKBOX_BODY_DENIAL,            /* the same, version required */
-    NGX_LOCKBOX_BODY_APPROVAL           /* access and duration besides */
+    NGX_LOCKBOX_BODY_QUESTION,          /* the same, both required */
+    NGX_LOCKBOX_BODY_APPROVAL           /* as a denial, access and duration */
 } ngx_lockbox_body_form_e;
 
 
@@ -53,7 +63,8 @@ typedef struct {
 /*
  * Reads the body that files a request: justification (10 to 2000 characters),
  * reason (one of the codes), duration (60 s to the limit), ticket (a line of 1
- * to 128 characters in the form of the limit), access, and nothing else.
+ * to 128 characters in the form of the limit), access, and nothing else.  In
+ * texts each character shows, and no token stands.
  *
  * NGX_OK; NGX_DECLINED and the fault; NGX_ERROR without memory.
  */
@@ -64,7 +75,8 @@ ngx_int_t ngx_lockbox_body_filing(ngx_pool_t *pool, const json_t *body,
 /*
  * Reads the body of a step on a request: version (1 or more), comment (1 to
  * 2000 characters), and to narrow it duration (60 s or more) and access, as
- * far as the form has them; and nothing else.  Returns as above.
+ * far as the form has them and wants them; and nothing else.  Texts and what
+ * is returned are as above.
  */
 ngx_int_t ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
     ngx_lockbox_body_form_e form, ngx_lockbox_body_step_t *step,

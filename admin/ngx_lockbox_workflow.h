@@ -22,16 +22,20 @@ typedef struct {
     /*
      * NGX_LOCKBOX_ALLOW when the script did what was asked, else NOT_FOUND,
      * FORBIDDEN_ROLE, OWN_REQUEST, SAME_PERSON, CONFLICT, INVALID_MEMBER (the
-     * cursor of a list), STORE_UNAVAILABLE (no usable answer: what was asked
+     * cursor of a list), TOO_MANY_REQUESTS, STORE_UNAVAILABLE (no usable answer: what was asked
      * may or may not have happened), or INTERNAL_ERROR (the script refused
      * the worker's clock).
      */
     ngx_lockbox_decision_t    decision;
 
+    /* A CONFLICT because the policy is by now another than was gone by. */
+    ngx_uint_t                stale;
+
     /*
      * The request as a JSON object: every field of its hash as a string, and
      * "actions", an array of the actions the actor may take now.  NULL when
-     * the actor may not see it, and for lists.
+     * the actor may not see it, and for lists.  "policy" and "set_policy":
+     * the policy in the same form, without actions.
      */
     json_t                   *request;
 

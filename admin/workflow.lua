@@ -12,22 +12,35 @@
 --   lockbox:requests              zset of T:id by created_at, all tenants
 --   lockbox:engineer:<sha1 hex of iss, newline, sub>
 --                                 zset of T:id by created_at, one engineer's
+--   lockbox:{T}:open:<the same>   zset of id by answer_by, one engineer's that
+--                                 are not approved yet
 --   lockbox:queue                 zset of T:id by created_at, awaiting_*
 --   lockbox:deadlines             zset of T:id by the time that ends the state
 --   lockbox:grant:{T}:<id>        the live key: there while the grant is good
+--   lockbox:{T}:policy            hash, the tenant's policy
 --   lockbox:{T}:events            stream, an entry for each step: event id
 --                                 state version at iss sub
 --
--- Events: filed approved denied cancelled completed revoked collected, and
--- lapsed expired, which are nobody's (empty iss and sub).
+-- Events: filed approved denied asked answered cancelled completed revoked
+-- collected, and lapsed expired, which are nobody's (empty iss and sub);
+-- policy_changed has no id and no state.  With "preapproval", its name, an
+-- approval is that of whoever gave it beforehand.
 --
 -- Fields of a request, all text, absent until they mean something:
 --   id tenant state version engineer_iss engineer_sub justification reason
 --   ticket duration (s) access (JSON, opaque here) created_at answer_by (of
---   the stage that is or was last open) approved_at expires_at ended_at (ms)
+--   whoever is or was last waited for) lapses_at (whatever happens before the
+--   approval) approved_at expires_at ended_at (ms)
+--   asked_by_stage (whose question is not answered; empty: none) remaining (ms
+--   that stage has left when it is)
 --   decisions (how many) decision:0 .. decision:n-1 (JSON; of interest here
 --   are "stage", "decision" and "by", {"iss", "sub"}; the first is the filing)
 -- "version" counts the steps that changed something.
+--
+-- Fields of a policy: version, and the last 16 as they were set, each in
+-- policy:<version modulo 16> (JSON, opaque here but for "by").  None is
+-- version 0.  What is decided by a policy says by which version, and is not
+-- done by another.
 --
 -- Actions and the shapes of their arguments are the table at the end.
 -- Arguments of another shape are an error.
@@ -39,16 +52,20 @@
 --   list         { result, cursor of the next page or "", { { fields,
 --                actions }, ... } }
 --   due          { "ok", { { tenant, id }, ... } }
+--   policy       { result, { field, value, ... }, {} }: the version, and those
+--                that are there as policy:<version>
 --
 -- Results, in the order in which they are found: not_found (also when not
 -- visible), forbidden_role, own_request, conflict (state), same_person,
--- conflict (version), clock (decided_at is not Redis's time), ok; for lists
--- invalid_cursor, ok.
+-- conflict (version), stale_policy (decided by another version of it), clock
+-- (decided_at is not Redis's time), too_many_requests (of one engineer and
+-- tenant, not approved yet), ok; for lists invalid_cursor, ok.
 
 local LARGEST_SKEW = 5000
 local EVENTS_KEPT = 100000
 local EXAMINED = 500
 local LONGEST_PAGE = 100
+local POLICIES_KEPT = 16
 
 -- Sums and products of such numbers are still times that Redis takes.
 local LARGEST = 1e14
@@ -69,26 +86,39 @@ local STATES = {
     awaiting_customer = {
         stage = 'customer', due = 'answer_by', overdue = 'lapsed'
     },
+    needs_info = {
+        due = 'answer_by', overdue = 'lapsed'
+    },
     approved = {
         due = 'expires_at', overdue = 'expired'
     }
 }
 
 -- Who may take which step, by state.  A step that judges is a decision on the
--- request: not for its engineer, and for nobody twice.  To revoke is none,
--- because whoever may end access may always end it.
+-- request, or a question of those who may decide: not for its engineer, and
+-- not for whoever has decided.  To revoke is none, because whoever may end
+-- access may always end it.  The asker is the stage that has asked.  With
+-- "most" a step can be taken so often.  A step that is ruled
+-- depends on the tenant's policy.
 local TRANSITIONS = {
-    { name = 'approve', judges = true, from = {
+    { name = 'approve', judges = true, ruled = true, from = {
         awaiting_manager = { 'manager' },
         awaiting_customer = { 'customer' }
     } },
     { name = 'deny', judges = true, from = {
         awaiting_manager = { 'manager' },
+        awaiting_customer = { 'customer' },
+        needs_info = { 'asker' }
+    } },
+    { name = 'ask', judges = true, most = 8, from = {
+        awaiting_manager = { 'manager' },
         awaiting_customer = { 'customer' }
     } },
+    { name = 'answer', from = { needs_info = { 'engineer' } } },
     { name = 'cancel', from = {
         awaiting_manager = { 'engineer' },
-        awaiting_customer = { 'engineer' }
+        awaiting_customer = { 'engineer' },
+        needs_info = { 'engineer' }
     } },
     { name = 'complete', from = { approved = { 'engineer' } } },
     { name = 'revoke', from = { approved = { 'manager', 'customer' } } },
@@ -129,14 +159,29 @@ local function events_key(tenant)
 end
 
 
+local function policy_key(tenant)
+    return 'lockbox:{' .. tenant .. '}:policy'
+end
+
+
 local function tenant_index(tenant)
     return 'lockbox:{' .. tenant .. '}:requests'
 end
 
 
+local function name_of(person)
+    return redis.sha1hex(person.iss .. '\n' .. person.sub)
+end
+
+
 local function engineer_index(person)
-    return 'lockbox:engineer:'
-           .. redis.sha1hex(person.iss .. '\n' .. person.sub)
+    return 'lockbox:engineer:' .. name_of(person)
+end
+
+
+local function open_index(fields)
+    return 'lockbox:{' .. fields.tenant .. '}:open:'
+           .. name_of({ iss = fields.engineer_iss, sub = fields.engineer_sub })
 end
 
 
@@ -221,6 +266,12 @@ local function save(fields, args)
         write('ZREM', QUEUE, member)
     end
 
+    if state and fields.state ~= 'approved' then
+        write('ZADD', open_index(fields), ends_at, fields.id)
+    else
+        write('ZREM', open_index(fields), fields.id)
+    end
+
     if state then
         write('ZADD', DEADLINES, ends_at, member)
     else
@@ -238,10 +289,12 @@ end
 
 
 local function announce(event, fields, actor)
+    local given = actor.preapproval and { 'preapproval', actor.preapproval }
+
     write('XADD', events_key(fields.tenant), 'MAXLEN', '~', EVENTS_KEPT, '*',
           'event', event, 'id', fields.id, 'state', fields.state,
           'version', fields.version, 'at', digits(now),
-          'iss', actor.iss, 'sub', actor.sub)
+          'iss', actor.iss, 'sub', actor.sub, unpack(given or {}))
 end
 
 
@@ -314,6 +367,12 @@ local function decisions_of(fields)
 end
 
 
+-- The version of a policy, as text: "0" when none is set.
+local function policy_version(tenant)
+    return redis.call('HMGET', policy_key(tenant), 'version')[1] or '0'
+end
+
+
 -- Permission
 
 local function same_person(a, b)
@@ -330,14 +389,17 @@ end
 -- The roles that the actor has towards this request.
 local function roles_on(fields, actor)
     local roles = actor.roles
-
-    return {
+    local on = {
         engineer = roles.engineer and is_engineer_of(fields, actor),
         manager = roles.manager,
         customer = roles.customer and actor.tenant == fields.tenant,
         auditor = roles.auditor and (not actor.tenant
                                      or actor.tenant == fields.tenant)
     }
+
+    on.asker = on[fields.asked_by_stage]
+
+    return on
 end
 
 
@@ -383,6 +445,19 @@ local function has_judged(fields, actor)
 end
 
 
+local function times_taken(fields, name)
+    local count = 0
+
+    for _, taken in ipairs(decisions_of(fields)) do
+        if taken.decision == name then
+            count = count + 1
+        end
+    end
+
+    return count
+end
+
+
 -- Why somebody who sees the request may not take the step now, or nil.
 local function refusal(step, fields, actor)
     local roles = roles_on(fields, actor)
@@ -402,6 +477,17 @@ local function refusal(step, fields, actor)
     if step.judges and has_judged(fields, actor) then
         return 'same_person'
     end
+
+    if step.most and times_taken(fields, step.name) >= step.most then
+        return 'conflict'
+    end
+end
+
+
+-- Whose decision the request waits for, or would if its question were
+-- answered.
+local function stage_of(fields)
+    return STATES[fields.state].stage or fields.asked_by_stage
 end
 
 
@@ -412,7 +498,13 @@ local function is_stale(step, fields, args)
     end
 
     return step.judges and cjson.decode(args.decision).stage
-                           ~= STATES[fields.state].stage
+                           ~= stage_of(fields)
+end
+
+
+-- Whoever says no version has decided by none.
+local function is_ruled_otherwise(tenant, args)
+    return digits(args.policy or 0) ~= policy_version(tenant)
 end
 
 
@@ -469,8 +561,12 @@ local function record(fields, decision)
 end
 
 
-local function open_stage(fields, state, args)
-    set(fields, { state = state, answer_by = digits(now + args.answer_within) })
+-- The stage has so many milliseconds, but no more than the request has.
+local function open_stage(fields, state, within)
+    local last = tonumber(fields.lapses_at) or now
+
+    set(fields, { state = state, asked_by_stage = '',
+                  answer_by = digits(math.min(now + within, last)) })
 end
 
 
@@ -510,12 +606,32 @@ local function approve(fields, args)
     end
 
     if stage == 'manager' and args.required.customer > 0 then
-        open_stage(fields, 'awaiting_customer', args)
+        open_stage(fields, 'awaiting_customer', args.answer_within)
     else
         open_window(fields, args)
     end
 
     return 'approved'
+end
+
+
+-- Meanwhile the clock of the stage stands still, and that of the request runs.
+local function ask(fields)
+    set(fields, {
+        state = 'needs_info', asked_by_stage = STATES[fields.state].stage,
+        remaining = digits(tonumber(fields.answer_by) - now),
+        answer_by = fields.lapses_at
+    })
+
+    return 'asked'
+end
+
+
+local function inform(fields)
+    open_stage(fields, 'awaiting_' .. fields.asked_by_stage,
+               tonumber(fields.remaining) or 0)
+
+    return 'answered'
 end
 
 
@@ -558,6 +674,27 @@ local function changes_to(fields, args, run)
 end
 
 
+-- What the customer has approved beforehand counts when the last manager
+-- approves: a decision in the name of whoever did, and judged like any other.
+local function stand_in(step, fields, args, run)
+    local given = cjson.decode(args.preapproval)
+    local author = {
+        iss = given.by.iss, sub = given.by.sub, tenant = fields.tenant,
+        roles = { [given.stage] = true }, preapproval = given.preapproval
+    }
+
+    if fields.state ~= 'awaiting_customer' or refusal(step, fields, author)
+    then
+        return
+    end
+
+    local after = setmetatable({ decision = args.preapproval },
+                               { __index = args })
+
+    announce(changes_to(fields, after, run), fields, author)
+end
+
+
 -- The action that takes a step of the table of transitions.
 local function takes(name, run)
     local step = step_named(name)
@@ -572,13 +709,23 @@ local function takes(name, run)
 
         local refused = refusal(step, fields, actor)
                         or is_stale(step, fields, args) and 'conflict'
+                        or step.ruled
+                           and is_ruled_otherwise(fields.tenant, args)
+                           and 'stale_policy'
                         or is_skewed(args) and 'clock'
 
         if refused then
             return answer(refused, fields, actor)
         end
 
+        local state = fields.state
+
         announce(changes_to(fields, args, run), fields, actor)
+
+        if args.preapproval and state == 'awaiting_manager' then
+            stand_in(step, fields, args, run)
+        end
+
         commit()
 
         return answer('ok', fields, actor)
@@ -599,6 +746,18 @@ local function add_to_index(index, member, fields, tenant)
 end
 
 
+-- How many of them wait for somebody.  What is past its time does not count,
+-- whether or not it has been swept.
+local function count_open(index)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', digits(now),
+                                   'LIMIT', 0, EXAMINED)) do
+        write('ZREM', index, id)
+    end
+
+    return redis.call('ZCOUNT', index, '(' .. digits(now), '+inf')
+end
+
+
 local function file(args)
     local request, actor = args.request, args.actor
 
@@ -608,6 +767,10 @@ local function file(args)
 
     if redis.call('EXISTS', request_key(request.tenant, request.id)) == 1 then
         return answer('conflict', find(request.tenant, request.id), actor)
+    end
+
+    if is_ruled_otherwise(request.tenant, args) then
+        return answer('stale_policy')
     end
 
     if is_skewed(args) then
@@ -627,11 +790,17 @@ local function file(args)
         engineer_iss = actor.iss,
         engineer_sub = actor.sub,
         created_at = digits(now),
+        lapses_at = digits(now + args.lapses_within),
         version = '1',
         decisions = '1',
         ['decision:0'] = args.decision
     })
-    open_stage(fields, 'awaiting_manager', args)
+
+    if count_open(open_index(fields)) >= args.max_open then
+        return answer('too_many_requests')
+    end
+
+    open_stage(fields, 'awaiting_manager', args.answer_within)
 
     save(fields, args)
     add_to_index(REQUESTS, member_of(fields), fields)
@@ -652,6 +821,83 @@ local function show(args)
     end
 
     return answer('ok', fields, args.actor)
+end
+
+
+-- Policies
+
+local function sees_policy(actor, tenant)
+    local roles = actor.roles
+    local is_theirs = actor.tenant == tenant
+
+    return roles.engineer or roles.manager or roles.customer and is_theirs
+           or roles.auditor and (is_theirs or not actor.tenant)
+end
+
+
+local function policy_field(version)
+    return 'policy:' .. digits(version % POLICIES_KEPT)
+end
+
+
+-- The last "count" versions that were set, as far as they are there.
+local function answer_policy(result, tenant, count)
+    local version = policy_version(tenant)
+    local last = tonumber(version) or 0
+    local flat = { 'version', version }
+
+    for i = last, math.max(last - count + 1, 1), -1 do
+        local value = redis.call('HMGET', policy_key(tenant),
+                                 policy_field(i))[1]
+
+        if value then
+            flat[#flat + 1] = 'policy:' .. digits(i)
+            flat[#flat + 1] = value
+        end
+    end
+
+    return { result, flat, {} }
+end
+
+
+local function policy(args)
+    if not sees_policy(args.actor, args.tenant) then
+        return answer('not_found')
+    end
+
+    return answer_policy('ok', args.tenant, args.count)
+end
+
+
+local function set_policy(args)
+    local tenant, actor = args.tenant, args.actor
+
+    if not sees_policy(actor, tenant) then
+        return answer('not_found')
+    end
+
+    if not actor.roles.customer or actor.tenant ~= tenant then
+        return answer('forbidden_role')
+    end
+
+    if digits(args.version) ~= policy_version(tenant) then
+        return answer_policy('conflict', tenant, 0)
+    end
+
+    if is_skewed(args) then
+        return answer('clock')
+    end
+
+    local version = digits(args.version + 1)
+
+    write('HSET', policy_key(tenant), 'version', version,
+          policy_field(args.version + 1), args.decision)
+    announce('policy_changed',
+             { tenant = tenant, id = '', state = '', version = version },
+             actor)
+    commit()
+
+    return answer_policy('ok', tenant, POLICIES_KEPT)
 end
 
 
@@ -861,6 +1107,10 @@ local KINDS = {
         return is_count(value) and value > 0 and value <= LONGEST_PAGE
     end,
 
+    kept = function(value)
+        return is_count(value) and value > 0 and value <= POLICIES_KEPT
+    end,
+
     tenant = function(value)
         return is_text(value) and string.match(value, TENANT) ~= nil
     end,
@@ -905,6 +1155,12 @@ local DECISION = {
 }
 
 
+local PREAPPROVAL = {
+    stage = 'name', decision = 'name', by = { iss = 'name', sub = 'name' },
+    preapproval = 'name'
+}
+
+
 -- A decision must be the actor's own: who decided twice is told from it.
 local function check_decision(args)
     local decision = cjson.decode(args.decision)
@@ -925,7 +1181,9 @@ local END = {
 local ACTIONS = {
     file = { run = file, args = {
         actor = ACTOR, decision = 'text', decided_at = 'whole',
-        answer_within = 'whole', retention = 'whole',
+        policy = 'count?',
+        answer_within = 'whole', lapses_within = 'whole',
+        max_open = 'whole', retention = 'whole',
         request = { id = 'id', tenant = 'tenant', justification = 'text',
                     reason = 'text', ticket = 'text?', duration = 'whole',
                     access = 'text' }
@@ -936,16 +1194,27 @@ local ACTIONS = {
     } },
 
     -- access and duration as they stand after the decision; answer_within is
-    -- for the stage that it may open
+    -- for the stage that it may open, and preapproval the decision of the
+    -- customer's that stands there already
     approve = { run = takes('approve', approve), args = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
         decision = 'text', decided_at = 'whole', access = 'text',
-        duration = 'whole', answer_within = 'whole', retention = 'whole',
+        policy = 'count?', preapproval = 'text?', duration = 'whole', answer_within = 'whole', retention = 'whole',
         required = { manager = 'whole', customer = 'count' }
     } },
 
     deny = { run = takes('deny', ends_as('denied')), args = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
+        decision = 'text', decided_at = 'whole', retention = 'whole'
+    } },
+
+    ask = { run = takes('ask', ask), args = {
+        actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
+        decision = 'text', decided_at = 'whole', retention = 'whole'
+    } },
+
+    answer = { run = takes('answer', inform), args = {
+        actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole?',
         decision = 'text', decided_at = 'whole', retention = 'whole'
     } },
 
@@ -962,6 +1231,16 @@ local ACTIONS = {
     list = { run = list, args = {
         actor = ACTOR, tenant = 'tenant?', state = 'text?', limit = 'limit',
         cursor = 'text?'
+    } },
+
+    policy = { run = policy, args = {
+        actor = ACTOR, tenant = 'tenant', count = 'kept'
+    } },
+
+    -- the version that it replaces, 0 for none
+    set_policy = { run = set_policy, args = {
+        actor = ACTOR, tenant = 'tenant', version = 'count',
+        decision = 'text', decided_at = 'whole'
     } },
 
     due = { run = due, args = { limit = 'whole' } },
@@ -983,6 +1262,10 @@ check(args, action.args, 'arguments')
 
 if args.decision then
     check_decision(args)
+end
+
+if args.preapproval then
+    check(cjson.decode(args.preapproval), PREAPPROVAL, 'preapproval')
 end
 
 return action.run(args)

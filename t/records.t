@@ -10,6 +10,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use JSON::PP ();
+use POSIX qw(strftime);
 
 use Lockbox::Jose qw(key);
 use Test::Lockbox;
@@ -171,6 +172,7 @@ EOF_CONF
 }
 
 my $API = '/lockbox/v1/tenants/acme/requests';
+my $POLICY = '/lockbox/v1/tenants/acme/policy';
 my $MAIL = '/tenants/acme/mail/inbox';
 
 my %PEOPLE = (
@@ -266,12 +268,32 @@ step('customer', $id, 'approve', version => 1);
 step('manager', $id, 'approve', version => 1);
 step('manager', $id, 'approve', version => 2);
 step('second', $id, 'deny', version => 2, comment => 'Not now.');
-step('engineer', file(), 'cancel');
+
+my $asked = file();
+step('manager', $asked, 'ask', version => 1, comment => 'Which mailbox?');
+step('engineer', $asked, 'answer', comment => 'The inbox.');
+step('engineer', $asked, 'cancel');
 
 my $revoked = approved();
 my $grant = step('engineer', $revoked, 'grant')->json->{access_token};
 my $completed = approved();
 my $returned = step('engineer', $completed, 'grant')->json->{access_token};
+
+call('customer', 'PUT', $POLICY, json => { version => 0, policy => {
+    preapprovals => [ {
+        name => 'triage',
+        until => strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time + 3600)),
+        access => [ { service => 'mail', methods => ['GET'],
+                      paths => ['/tenants/acme/mail/'],
+                      labels => ['confidential', 'secret'] } ],
+    } ],
+} }) for 1 .. 2;
+call('manager', 'PUT', $POLICY, json => { version => 1, policy => {} });
+call('roleless', 'GET', $POLICY);
+
+my $given = file();
+step('manager', $given, 'approve', version => 1);
+step('second', $given, 'approve', version => 2);
 
 call('engineer', 'POST', $API, body => '{',
      headers => { 'Content-Type' => 'application/json' });
@@ -388,8 +410,8 @@ sub occurring {
     return lines(grep { defined } map { $_->{$name} } @records);
 }
 
-# nginx itself refuses two Authorization fields, nothing refuses for too many
-# requests, and nobody is refused the public keys.
+# nginx itself refuses two Authorization fields, the limit is out of reach here,
+# and nobody is refused the public keys.
 my %never = map { $_ => 1 } qw(two_tokens too_many_requests jwks);
 
 for my $name (qw(event.reason event.action)) {

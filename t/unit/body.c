@@ -5,6 +5,7 @@
 
 /* links: ngx_lockbox_body.c ngx_lockbox_scope.c ngx_lockbox_json.c */
 /* links: ngx_lockbox_name.c ngx_lockbox_path.c ngx_lockbox_base64url.c */
+/* links: ngx_lockbox_unicode.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
@@ -23,7 +24,9 @@
 
 #define GRANT     NGX_LOCKBOX_BODY_GRANT
 #define STEP      NGX_LOCKBOX_BODY_STEP
+#define ANSWER    NGX_LOCKBOX_BODY_ANSWER
 #define DENIAL    NGX_LOCKBOX_BODY_DENIAL
+#define QUESTION  NGX_LOCKBOX_BODY_QUESTION
 #define APPROVAL  NGX_LOCKBOX_BODY_APPROVAL
 
 
@@ -139,6 +142,55 @@ static const row_t  filings[] = {
     { "justification", "\"unit \\u001f ....\"", "/justification", 0 },
     { "justification", "\"\\u20ac\\u20ac\\u20ac\\u20ac\"", "/justification",
       0 },
+
+    /* what does not show, at the ends of the ranges */
+    { "justification", "\"ten \\u00a0 chars\"", NULL, 0 },
+    { "justification", "\"ten \\u0085 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u00ad chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u200a chars\"", NULL, 0 },
+    { "justification", "\"ten \\u200b chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u200f chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u2010 chars\"", NULL, 0 },
+    { "justification", "\"ten \\u202e chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u2066 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u2069 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\ufeff chars\"", "/justification", 0 },
+    { "justification", "\"ten \\ufffd chars\"", NULL, 0 },
+    { "justification", "\"ten \\udb40\\udc41 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\ud83d\\ude00 chars\"", NULL, 0 },
+    { "ticket", "\"SR-\\u202e1\"", "/ticket", 0 },
+
+    /* tokens */
+    { "justification", "\"this: eyJhbGciOi.eyJpc3Mi.c2ln\"",
+      "/justification", 0 },
+    { "justification", "\"eyJhbGciOi.eyJpc3Mi.c2ln\"", "/justification", 0 },
+    { "justification", "\"eyJhbGci\\nOi.eyJp\\nc3Mi.c2ln\"",
+      "/justification", 0 },
+    { "justification", "\"eyJhbGciOi.eyJ-_c3Mi.\"", "/justification", 0 },
+    { "justification", "\"eyJhbGciOi.eyJpc3Mi\"", NULL, 0 },
+    { "justification", "\"eyJhbGciOi.eyJpc3Mi c2ln\"", NULL, 0 },
+    { "justification", "\"eyJhbGciOi..c2ln\"", NULL, 0 },
+    { "justification", "\"eyJhbGciOi eyJpc3Mi.c2ln\"", NULL, 0 },
+    { "justification", "\"eyjhbGciOi.eyJpc3Mi\"", NULL, 0 },
+    { "justification", "\"ends with eyJ\"", NULL, 0 },
+    { "justification", "\"ends with ey\"", NULL, 0 },
+    { "justification", "\"Bearer 2YotnFZFEjr1zCsicMWpAA\"",
+      "/justification", 0 },
+    { "justification", "\"bEaReR:\\n2YotnFZFEjr1zCsicMWpAA\"",
+      "/justification", 0 },
+    { "justification", "\"Authorization: bearer  a-b.c_d~e+f/g==12\"",
+      "/justification", 0 },
+    { "justification", "\"Bearer abcdefg8\"", "/justification", 0 },
+    { "justification", "\"Bearer abcdef8\"", NULL, 0 },
+    { "justification", "\"Bearer abcdefghijklmnopqrst\"",
+      "/justification", 0 },
+    { "justification", "\"Bearer abcdefghijklmnopqrs\"", NULL, 0 },
+    { "justification", "\"Bearer authentication is broken\"", NULL, 0 },
+    { "justification", "\"the bearer of 2 tickets\"", NULL, 0 },
+    { "justification", "\"Bearers 2YotnFZFEjr1zCsicMWpAA\"", NULL, 0 },
+    { "justification", "\"they want bearer\"", NULL, 0 },
+    { "justification", "\"they want bearer \"", NULL, 0 },
+    { "ticket", "\"SR-eyJh.eyJp.c2ln\"", "/ticket", 0 },
 
     { "reason", NULL, "/reason", 0 },
     { "reason", "\"curiosity\"", "/reason", 0 },
@@ -311,6 +363,20 @@ static const row_t  steps[] = {
     { "comment", "1", "/comment", DENIAL },
     { "comment", "\"x\"", "/comment", GRANT },
 
+    { "comment", "\"\\u202e\"", "/comment", APPROVAL },
+    { "comment", "\"eyJh.eyJp.c2ln\"", "/comment", QUESTION },
+    { "comment", "\"\\u2066x\"", "/comment", ANSWER },
+    { "comment", "\"Bearer abcdefg8\"", "/comment", STEP },
+
+    { "comment", "\"x\"", NULL, QUESTION },
+    { "comment", NULL, "/comment", QUESTION },
+    { "comment", "\"\"", "/comment", QUESTION },
+    { "comment", "\"x\"", NULL, ANSWER },
+    { "comment", NULL, "/comment", ANSWER },
+    { "comment", NULL, NULL, STEP },
+    { "comment", NULL, NULL, DENIAL },
+    { "comment", NULL, NULL, APPROVAL },
+
     { "duration", "60", NULL, APPROVAL },
     { "duration", "59", "/duration", APPROVAL },
     { "duration", "0", "/duration", APPROVAL },
@@ -357,6 +423,15 @@ test_steps(ngx_pool_t *pool)
     is_text(&got.comment, "less", "its comment");
     is(got.duration, 90, "its duration");
     is(got.scope.nelts, 1, "its access");
+    json_decref(body);
+
+    body = json_loads("{\"comment\":\"which?\"}", 0, NULL);
+    is(ngx_lockbox_body_step(pool, body, ANSWER, &got, &fault), NGX_OK,
+       "an answer to whatever stands");
+    is_text(&got.comment, "which?", "its comment");
+    is(ngx_lockbox_body_step(pool, body, QUESTION, &got, &fault),
+       NGX_DECLINED, "a question must say on what");
+    is_text(&fault.member, "/version", "which is at fault");
     json_decref(body);
 
     body = json_object();
