@@ -24,6 +24,13 @@ typedef struct {
 } ngx_http_lockbox_query_t;
 
 
+static void ngx_http_lockbox_filing_extends(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static ngx_int_t ngx_http_lockbox_filing_extended(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result, ngx_lockbox_fault_t *fault);
+static void ngx_http_lockbox_filing_send(ngx_http_lockbox_admin_call_t *call);
 static ngx_int_t ngx_http_lockbox_filing_served(ngx_pool_t *pool,
     const ngx_http_lockbox_main_conf_t *mcf, const ngx_lockbox_scope_t *scope,
     ngx_lockbox_fault_t *fault);
@@ -55,6 +62,16 @@ static const char *const  ngx_http_lockbox_states[] = {
 };
 
 
+/* What a request may have become for another one to extend it. */
+
+static const char *const  ngx_http_lockbox_extendable[] = {
+    "approved", "expired", "completed", NULL
+};
+
+static const char  ngx_http_lockbox_not_extendable[] =
+    "It is no request of yours to this tenant that can be extended.";
+
+
 void
 ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
 {
@@ -62,7 +79,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     ngx_http_request_t             *r;
     ngx_lockbox_fault_t             fault;
     ngx_lockbox_body_limits_t       limits;
-    ngx_lockbox_body_filing_t       filing;
+    ngx_lockbox_body_filing_t      *filing;
     ngx_http_lockbox_main_conf_t   *mcf;
     ngx_http_lockbox_admin_conf_t  *conf;
 
@@ -79,8 +96,13 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     limits.max_duration = mcf->max_duration;
     limits.ticket = conf->ticket;
 
-    rc = ngx_lockbox_body_filing(r->pool, call->body, &limits, &filing,
-                                 &fault);
+    filing = ngx_palloc(r->pool, sizeof(ngx_lockbox_body_filing_t));
+    call->data = filing;
+
+    rc = filing != NULL
+         ? ngx_lockbox_body_filing(r->pool, call->body, &limits, filing,
+                                   &fault)
+         : NGX_ERROR;
 
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
@@ -117,11 +139,11 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    rc = ngx_http_lockbox_filing_served(r->pool, mcf, &filing.scope, &fault);
+    rc = ngx_http_lockbox_filing_served(r->pool, mcf, &filing->scope, &fault);
 
     if (rc == NGX_OK) {
         rc = ngx_http_lockbox_admin_fits(call, &call->identity.iss,
-                                         &call->identity.sub, &filing.scope,
+                                         &call->identity.sub, &filing->scope,
                                          &fault);
     }
 
@@ -136,6 +158,105 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
+    if (filing->extends.len != 0) {
+        ngx_http_lockbox_admin_step(call, "show",
+                       ngx_http_lockbox_admin_about_other(call,
+                                                          &filing->extends),
+                       ngx_http_lockbox_filing_extends);
+        return;
+    }
+
+    ngx_http_lockbox_filing_send(call);
+}
+
+
+static void
+ngx_http_lockbox_filing_extends(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t            rc;
+    ngx_lockbox_fault_t  fault;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW
+        && result->decision != NGX_LOCKBOX_NOT_FOUND)
+    {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    rc = ngx_http_lockbox_filing_extended(call, result, &fault);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_filing_send(call);
+}
+
+
+/*
+ * Whether there is something that the caller may go on from, and this goes no
+ * further.  What is another's reads like what is not there.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_filing_extended(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result, ngx_lockbox_fault_t *fault)
+{
+    time_t                          begins, ends;
+    ngx_int_t                       rc;
+    ngx_lockbox_body_filing_t      *filing;
+    ngx_http_lockbox_admin_case_t   old;
+
+    filing = call->data;
+    rc = NGX_DECLINED;
+
+    if (result->decision == NGX_LOCKBOX_ALLOW) {
+        rc = ngx_http_lockbox_admin_case_old(call, &filing->extends,
+                                             result->request, &old);
+    }
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK
+        || !ngx_lockbox_text_same(&old.engineer_iss, &call->identity.iss)
+        || !ngx_lockbox_text_same(&old.engineer_sub, &call->identity.sub)
+        || !ngx_lockbox_text_among(&old.state, ngx_http_lockbox_extendable)
+        || ngx_http_lockbox_admin_window(call, &old, &begins, &ends)
+           != NGX_OK)
+    {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      ngx_http_lockbox_not_extendable,
+                                      "/extends");
+    }
+
+    if (begins > ngx_time()) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It has not begun yet.", "/extends");
+    }
+
+    if (!ngx_lockbox_scope_within(&filing->scope, &old.scope)) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It opens more than the request that "
+                                      "it extends.", "/access");
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_lockbox_filing_send(ngx_http_lockbox_admin_call_t *call)
+{
     call->leg->request_id = call->id;
 
     if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
@@ -143,7 +264,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     }
 
     ngx_http_lockbox_admin_step(call, "file",
-                                ngx_http_lockbox_filing_args(call, &filing),
+                                ngx_http_lockbox_filing_args(call, call->data),
                                 ngx_http_lockbox_filed);
 }
 
@@ -264,6 +385,7 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
     seal.duration = filing->duration;
     ngx_str_set(&seal.stage, "engineer");
     ngx_str_set(&seal.decision, "request");
+    seal.extends = filing->extends;
 
     said = ngx_http_lockbox_filing_said(call->request->pool, filing);
 
@@ -280,7 +402,12 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
                   "duration", (json_int_t) filing->duration,
                   "access", ngx_lockbox_json_text(&access));
 
-    if (json_object_update(request, said) != 0) {
+    if (json_object_update(request, said) != 0
+        || (filing->extends.len != 0
+            && ngx_lockbox_json_set(request, "extends",
+                                    ngx_lockbox_json_text(&filing->extends))
+               != NGX_OK))
+    {
         json_decref(request);
         return NULL;
     }
@@ -332,7 +459,15 @@ ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     u_char                             *p;
     ngx_str_t                           location;
     ngx_http_request_t                 *r;
+    ngx_lockbox_fault_t                 fault;
     ngx_http_lockbox_admin_loc_conf_t  *lcf;
+
+    if (result->decision == NGX_LOCKBOX_INVALID_MEMBER) {
+        ngx_str_set(&fault.member, "/extends");
+        fault.reason = ngx_http_lockbox_not_extendable;
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
 
     if (result->decision != NGX_LOCKBOX_ALLOW) {
         ngx_http_lockbox_admin_refuse_result(call, result);
@@ -390,10 +525,18 @@ ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
 json_t *
 ngx_http_lockbox_admin_about(ngx_http_lockbox_admin_call_t *call)
 {
+    return ngx_http_lockbox_admin_about_other(call, &call->id);
+}
+
+
+json_t *
+ngx_http_lockbox_admin_about_other(ngx_http_lockbox_admin_call_t *call,
+    const ngx_str_t *id)
+{
     return json_pack("{s:o, s:o, s:o}",
                      "actor", ngx_http_lockbox_admin_actor(&call->identity),
                      "tenant", ngx_lockbox_json_text(&call->tenant),
-                     "id", ngx_lockbox_json_text(&call->id));
+                     "id", ngx_lockbox_json_text(id));
 }
 
 
