@@ -575,6 +575,9 @@ ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     if (result->stale && ++call->attempts < NGX_HTTP_LOCKBOX_FILINGS) {
         ngx_http_lockbox_admin_policy_look(call,
                                            ngx_http_lockbox_filing_ruled);
+        return;
+    }
+
     if (result->decision == NGX_LOCKBOX_INVALID_MEMBER) {
         ngx_str_set(&fault.member, "/extends");
         fault.reason = ngx_http_lockbox_not_extendable;
