@@ -50,6 +50,7 @@ typedef struct {
     unsigned                           owner:1;    /* by the engineer alone */
     unsigned                           unsealed:1; /* also without seals */
     unsigned                           ruled:1;    /* by tenant's policy */
+    unsigned                           begins:1;   /* says from when */
     ngx_lockbox_body_form_e            form;
 } ngx_http_lockbox_step_t;
 
@@ -74,6 +75,8 @@ static void ngx_http_lockbox_decision_look(
 static void ngx_http_lockbox_decision_seen(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_decision_rule(
+    ngx_http_lockbox_admin_call_t *call);
 static void ngx_http_lockbox_decision_ruled(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
@@ -150,21 +153,21 @@ static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 1,
+    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 1, 1,
       NGX_LOCKBOX_BODY_APPROVAL },
     { ngx_string("deny"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
-      1, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
-    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 0,
+      1, 0, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
+    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 0, 0,
       NGX_LOCKBOX_BODY_QUESTION },
-    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0, 0,
+    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0, 0, 0,
       NGX_LOCKBOX_BODY_ANSWER },
     { ngx_string("cancel"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
-      0, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0, 0,
+      0, 1, 0, 0, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0, 0, 0,
       NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1, 0,
+    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1, 0, 0,
       NGX_LOCKBOX_BODY_STEP },
-    { ngx_null_string, 0, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
+    { ngx_null_string, 0, 0, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
 };
 
 
@@ -299,11 +302,6 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (!decision->step->ruled) {
-        ngx_http_lockbox_decision_take(call);
-        return;
-    }
-
     if (ngx_lockbox_json_string(result->request, "reason", &decision->reason)
         != NGX_OK)
     {
@@ -312,8 +310,33 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
+    if (decision->step->begins && decision->request.extends.len != 0) {
+        ngx_http_lockbox_admin_step(call, "show",
+              ngx_http_lockbox_admin_about_other(call,
+                                                 &decision->request.extends),
+              ngx_http_lockbox_decision_extends);
+        return;
+    }
+
+    ngx_http_lockbox_decision_rule(call);
+}
+
+
+static void
+ngx_http_lockbox_decision_rule(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_http_lockbox_decision_t  *decision;
+
+    decision = call->data;
+
+    if (!decision->step->ruled) {
+        ngx_http_lockbox_decision_take(call);
+        return;
+    }
+
     ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_decision_ruled);
 }
+
 
 
 /* What the policy does not allow by now has to be narrowed first. */
@@ -366,14 +389,6 @@ ngx_http_lockbox_decision_ruled(ngx_http_lockbox_admin_call_t *call,
     if (rc != NGX_OK) {
         ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
                                       NULL);
-        return;
-    }
-
-    if (decision->request.extends.len != 0) {
-        ngx_http_lockbox_admin_step(call, "show",
-              ngx_http_lockbox_admin_about_other(call,
-                                                 &decision->request.extends),
-              ngx_http_lockbox_decision_extends);
         return;
     }
 
@@ -431,7 +446,7 @@ ngx_http_lockbox_decision_extends(ngx_http_lockbox_admin_call_t *call,
     decision->begins = 0;
 
     if (result->decision == NGX_LOCKBOX_NOT_FOUND) {
-        ngx_http_lockbox_decision_take(call);
+        ngx_http_lockbox_decision_rule(call);
         return;
     }
 
@@ -453,7 +468,7 @@ ngx_http_lockbox_decision_extends(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    ngx_http_lockbox_decision_take(call);
+    ngx_http_lockbox_decision_rule(call);
 }
 
 
@@ -1004,8 +1019,8 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
 
     if (result->decision == NGX_LOCKBOX_CONFLICT
         && (decision->body.version == 0
-            || decision->request.extends.len != 0
-            || result->stale)
+            || result->stale
+            || decision->request.extends.len != 0)
         && ++call->attempts < NGX_HTTP_LOCKBOX_ATTEMPTS)
     {
         ngx_http_lockbox_decision_look(call);

@@ -125,6 +125,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
 
     rc = NGX_ERROR;
     filing = ngx_pcalloc(r->pool, sizeof(ngx_http_lockbox_filing_t));
+    call->data = filing;
 
     if (filing != NULL) {
         rc = ngx_lockbox_body_filing(r->pool, call->body, &limits,
@@ -182,7 +183,13 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    call->data = filing;
+    if (filing->body.extends.len != 0) {
+        ngx_http_lockbox_admin_step(call, "show",
+                   ngx_http_lockbox_admin_about_other(call,
+                                                      &filing->body.extends),
+                   ngx_http_lockbox_filing_extends);
+        return;
+    }
 
     ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_filing_ruled);
 }
@@ -214,6 +221,94 @@ ngx_http_lockbox_filing_heard(ngx_http_lockbox_admin_call_t *call,
     return NGX_DECLINED;
 }
 
+
+static void
+ngx_http_lockbox_filing_extends(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t            rc;
+    ngx_lockbox_fault_t  fault;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW
+        && result->decision != NGX_LOCKBOX_NOT_FOUND)
+    {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    rc = ngx_http_lockbox_filing_extended(call, result, &fault);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_filing_ruled);
+}
+
+
+/*
+ * Whether there is something that the caller may go on from, and this goes no
+ * further.  What is another's reads like what is not there.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_filing_extended(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result, ngx_lockbox_fault_t *fault)
+{
+    time_t                          begins, ends;
+    ngx_int_t                       rc;
+    ngx_lockbox_body_filing_t      *filing;
+    ngx_http_lockbox_filing_t      *filed;
+    ngx_http_lockbox_admin_case_t   old;
+
+    filed = call->data;
+    filing = &filed->body;
+    rc = NGX_DECLINED;
+
+    if (result->decision == NGX_LOCKBOX_ALLOW) {
+        rc = ngx_http_lockbox_admin_case_old(call, &filing->extends,
+                                             result->request, &old);
+    }
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK
+        || !ngx_lockbox_text_same(&old.engineer_iss, &call->identity.iss)
+        || !ngx_lockbox_text_same(&old.engineer_sub, &call->identity.sub)
+        || !ngx_lockbox_text_among(&old.state, ngx_http_lockbox_extendable)
+        || ngx_http_lockbox_admin_window(call, &old, &begins, &ends)
+           != NGX_OK)
+    {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      ngx_http_lockbox_not_extendable,
+                                      "/extends");
+    }
+
+    if (begins > ngx_time()) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It has not begun yet.", "/extends");
+    }
+
+    if (!ngx_lockbox_scope_within(&filing->scope, &old.scope)) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It opens more than the request that "
+                                      "it extends.", "/access");
+    }
+
+    return NGX_OK;
+}
+
+
+/* What the tenant's policy does not allow is not asked for. */
 
 static void
 ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
@@ -264,99 +359,7 @@ ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (filing->body.extends.len != 0) {
-        ngx_http_lockbox_admin_step(call, "show",
-                      ngx_http_lockbox_admin_about_other(call,
-                                                      &filing->body.extends),
-                      ngx_http_lockbox_filing_extends);
-        return;
-    }
-
     ngx_http_lockbox_filing_send(call);
-}
-
-
-static void
-ngx_http_lockbox_filing_extends(ngx_http_lockbox_admin_call_t *call,
-    const ngx_lockbox_workflow_result_t *result)
-{
-    ngx_int_t            rc;
-    ngx_lockbox_fault_t  fault;
-
-    if (result->decision != NGX_LOCKBOX_ALLOW
-        && result->decision != NGX_LOCKBOX_NOT_FOUND)
-    {
-        ngx_http_lockbox_admin_refuse_result(call, result);
-        return;
-    }
-
-    rc = ngx_http_lockbox_filing_extended(call, result, &fault);
-
-    if (rc == NGX_DECLINED) {
-        ngx_http_lockbox_admin_refuse_member(call, &fault);
-        return;
-    }
-
-    if (rc != NGX_OK) {
-        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
-                                      NULL);
-        return;
-    }
-
-    ngx_http_lockbox_filing_send(call);
-}
-
-
-/*
- * Whether there is something that the caller may go on from, and this goes no
- * further.  What is another's reads like what is not there.
- */
-
-static ngx_int_t
-ngx_http_lockbox_filing_extended(ngx_http_lockbox_admin_call_t *call,
-    const ngx_lockbox_workflow_result_t *result, ngx_lockbox_fault_t *fault)
-{
-    time_t                          begins, ends;
-    ngx_int_t                       rc;
-    ngx_lockbox_body_filing_t      *filing;
-    ngx_http_lockbox_admin_case_t   old;
-
-    filing = &((ngx_http_lockbox_filing_t *) call->data)->body;
-    rc = NGX_DECLINED;
-
-    if (result->decision == NGX_LOCKBOX_ALLOW) {
-        rc = ngx_http_lockbox_admin_case_old(call, &filing->extends,
-                                             result->request, &old);
-    }
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (rc != NGX_OK
-        || !ngx_lockbox_text_same(&old.engineer_iss, &call->identity.iss)
-        || !ngx_lockbox_text_same(&old.engineer_sub, &call->identity.sub)
-        || !ngx_lockbox_text_among(&old.state, ngx_http_lockbox_extendable)
-        || ngx_http_lockbox_admin_window(call, &old, &begins, &ends)
-           != NGX_OK)
-    {
-        return ngx_lockbox_json_fault(call->request->pool, fault,
-                                      ngx_http_lockbox_not_extendable,
-                                      "/extends");
-    }
-
-    if (begins > ngx_time()) {
-        return ngx_lockbox_json_fault(call->request->pool, fault,
-                                      "It has not begun yet.", "/extends");
-    }
-
-    if (!ngx_lockbox_scope_within(&filing->scope, &old.scope)) {
-        return ngx_lockbox_json_fault(call->request->pool, fault,
-                                      "It opens more than the request that "
-                                      "it extends.", "/access");
-    }
-
-    return NGX_OK;
 }
 
 

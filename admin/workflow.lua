@@ -104,8 +104,8 @@ local EXTENDABLE = { approved = true, expired = true, completed = true }
 -- request, or a question of those who may decide: not for its engineer, and
 -- not for whoever has decided.  To revoke is none, because whoever may end
 -- access may always end it.  The asker is the stage that has asked.  With
--- "most" a step can be taken so often, with "begins" it says from when, and one
--- that is ruled depends on the tenant's policy.
+-- "most" a step can be taken so often, and with "begins" it says from when.
+-- A step that is ruled depends on the tenant's policy.
 local TRANSITIONS = {
     { name = 'approve', judges = true, begins = true, ruled = true, from = {
         awaiting_manager = { 'manager' },
@@ -1237,8 +1237,9 @@ local ACTIONS = {
     approve = { run = takes('approve', approve), args = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
         decision = 'text', decided_at = 'whole', access = 'text',
-        policy = 'count?', preapproval = 'text?', duration = 'whole',
-        begins = 'whole?', answer_within = 'whole', retention = 'whole',
+        policy = 'count?', preapproval = 'text?',
+        duration = 'whole', begins = 'whole?', answer_within = 'whole',
+        retention = 'whole',
         required = { manager = 'whole', customer = 'count' }
     } },
 
