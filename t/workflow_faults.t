@@ -101,7 +101,7 @@ sub hostile_texts {
 
         is($reply->{fields}{engineer_sub}, $person{sub}, "$name: and who");
         is_deeply($reply->{fields}, stored(), "$name: and written");
-        is(scalar @{ redis('KEYS', '*') }, 7, "$name: in the usual keys");
+        is(scalar @{ redis('KEYS', '*') }, 9, "$name: in the usual keys");
         is(listed('strange')->{ids}[0], $ID, "$name: and listed");
         is((events())[-1]{sub}, $person{sub}, "$name: and announced");
         is(called('show', 'engineer')->{result}, 'not_found',
@@ -281,8 +281,9 @@ sub broken_keys {
     for my $action (sort keys %steps) {
         my ($who, $state) = @{ $steps{$action} };
 
-        for my $key (qw(lockbox:queue lockbox:deadlines
-                        lockbox:{acme}:events))
+        my $open = "lockbox:requests:$state";
+
+        for my $key ($open, 'lockbox:deadlines', 'lockbox:{acme}:events')
         {
             next if $action eq 'grant' && $key !~ /events/;
 
@@ -298,7 +299,8 @@ sub broken_keys {
         }
     }
 
-    for my $key (qw(lockbox:requests lockbox:{acme}:requests lockbox:queue
+    for my $key (qw(lockbox:requests lockbox:{acme}:requests
+                    lockbox:{acme}:requests:awaiting_manager
                     lockbox:{acme}:events))
     {
         flush();
@@ -338,7 +340,7 @@ sub many_events {
 # These commands must suffice; with one less nothing must be left half done.
 sub too_few_permissions {
     my @commands = qw(eval evalsha time type hgetall hmget exists zrange
-                      zrevrange zrangebyscore zcount zcard set del hset
+                      zrangebyscore zcount zscore set del hset
                       pexpireat zadd zrem xadd);
     my $client = $t->redis_client;
 
