@@ -226,11 +226,10 @@ sub views {
                       '... of acme');
         }
 
-        my $actions = join ' ', map { @{ $_->{actions} } }
-            @{ page($who, $ALL, view => 'awaiting')->{requests} };
+        my $awaiting = page($who, $ALL, view => 'awaiting')->{requests};
 
-        like($actions, qr/\A(?:approve deny ?)*\z/,
-             "$who may decide on what awaits him, each");
+        is(scalar(grep { "@{ $_->{actions} }" !~ /^approve deny/ } @$awaiting),
+           0, "$who may decide on what awaits him");
     }
 }
 
