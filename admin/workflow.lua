@@ -42,7 +42,8 @@
 --                and the actions the actor may take now, both empty for
 --                whoever may not see the request
 --   list         { result, cursor of the next page or "", { { fields,
---                actions }, ... } }
+--                actions }, ... } }, the fields without the filing's
+--                decision, and the others' seals empty
 --   due          { "ok", { { tenant, id }, ... } }
 --
 -- Results, in the order in which they are found: not_found (also when not
@@ -58,6 +59,9 @@ local READ_AT_ONCE = 100
 
 -- Sums and products of such numbers are still times that Redis takes.
 local LARGEST = 1e14
+
+-- Before the seal of a decision; within a text it would be escaped.
+local SEAL = '"seal":"'
 
 local TENANT = '^[%w._-]+$'
 local ID = '^[%x-]+$'
@@ -337,14 +341,17 @@ local function find(tenant, id)
 end
 
 
+local GLANCED = { 'id', 'tenant', 'state', 'engineer_iss', 'engineer_sub',
+                  'answer_by', 'expires_at' }
+
+
 -- As much of it as tells whether a list shows it.
 local function glance(tenant, id)
-    local names = { 'id', 'tenant', 'state', 'engineer_iss', 'engineer_sub',
-                    'answer_by', 'expires_at' }
-    local values = redis.call('HMGET', request_key(tenant, id), unpack(names))
+    local values = redis.call('HMGET', request_key(tenant, id),
+                              unpack(GLANCED))
     local fields = {}
 
-    for i, name in ipairs(names) do
+    for i, name in ipairs(GLANCED) do
         fields[name] = values[i]
     end
 
@@ -352,12 +359,19 @@ local function glance(tenant, id)
 end
 
 
+-- By its text, which may be looked at for one step after the other.
+local decoded = {}
+
+
 -- What people decided, without the filing.
 local function decisions_of(fields)
     local list = {}
 
     for i = 1, tonumber(fields.decisions) - 1 do
-        list[i] = cjson.decode(fields['decision:' .. i])
+        local text = fields['decision:' .. i]
+
+        decoded[text] = decoded[text] or cjson.decode(text)
+        list[i] = decoded[text]
     end
 
     return list
@@ -485,11 +499,31 @@ local function flatten(fields)
 end
 
 
+-- Of what nobody is shown, without the filing and the seals: in a long list
+-- they would be most of what is sent.
+local function shorten(fields)
+    for i = 1, (tonumber(fields.decisions) or 1) - 1 do
+        local name = 'decision:' .. i
+        local text = fields[name] or ''
+        local _, last = string.find(text, SEAL, 1, true)
+        local quote = last and string.find(text, '"', last + 1, true)
+
+        if quote then
+            fields[name] = string.sub(text, 1, last) .. string.sub(text, quote)
+        end
+    end
+
+    fields['decision:0'] = nil
+
+    return fields
+end
+
+
 local function actions_of(fields, actor)
     local names = {}
 
     for _, step in ipairs(TRANSITIONS) do
-        if not refusal(step, fields, actor) then
+        if step.from[fields.state] and not refusal(step, fields, actor) then
             names[#names + 1] = step.name
         end
     end
@@ -924,12 +958,12 @@ end
 
 
 local function is_listed(fields, view, args)
-    local engineer = { iss = fields.engineer_iss, sub = fields.engineer_sub }
-
-    return visible(fields, args.actor)
-           and (not args.tenant or args.tenant == fields.tenant)
+    return (not args.tenant or args.tenant == fields.tenant)
            and (not args.states or args.states[fields.state])
-           and is_asked_for(engineer, args.engineer)
+           and (not args.engineer
+                or is_asked_for({ iss = fields.engineer_iss,
+                                  sub = fields.engineer_sub }, args.engineer))
+           and visible(fields, args.actor)
            and view.shows(fields, args.actor)
 end
 
@@ -1050,8 +1084,10 @@ local function list(args)
             end
 
             fields = view.whole and fields or find(tenant, id)
-            page[#page + 1] = { flatten(fields),
-                                actions_of(fields, args.actor) }
+
+            local actions = actions_of(fields, args.actor)
+
+            page[#page + 1] = { flatten(shorten(fields)), actions }
         end
 
         examined, last = examined + 1, entry.place

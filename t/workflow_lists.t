@@ -56,14 +56,34 @@ sub lists {
     like($first->{next}, qr/^[0-9]{16}$/, 'a cursor names no request');
 
     my $page = listed('engineer', limit => 1);
-    is_deeply($page->{requests}[0]{fields},
-              called('show', 'engineer', id => $page->{ids}[0])->{fields},
-              'an entry is the whole request');
+    my $id = $page->{ids}[0];
+    my $whole = called('show', 'engineer', id => $id)->{fields};
+
+    delete $whole->{'decision:0'};
+    is_deeply($page->{requests}[0]{fields}, $whole,
+              'an entry is the whole request but for the filing');
     is_deeply($page->{requests}[0]{actions}, [ 'cancel' ],
               'with the actions of the caller');
 
     is_deeply(listed('manager', limit => 1)->{requests}[0]{actions},
               [ 'approve', 'deny' ], 'whoever it is');
+
+    did('approve', 'manager', id => $id);
+
+    my $decision = stored('acme', $id)->{'decision:1'};
+
+    is(decision_listed($id), $decision =~ s/"seal":"\K[^"]+//r,
+       'but for the seals');
+    redis('HSET', request_key('acme', $id), 'decision:1',
+          $decision =~ s/as agreed/,\\"seal\\":\\"x\\",/r);
+    like(decision_listed($id), qr/,\\"seal\\":\\"x\\",.*"seal":""/,
+         'and not for what a comment says');
+}
+
+sub decision_listed {
+    my ($id) = @_;
+
+    return listed('manager', limit => 1)->{requests}[0]{fields}{'decision:1'};
 }
 
 sub list_visibility {
@@ -464,6 +484,20 @@ sub list_bounds {
             { view => 'awaiting', tenant => 'acme' },
             { states => 'awaiting_manager', engineer => $ACTOR{engineer} };
 
+    # what they cost does not hang on what there is besides
+    for my $args ({ view => 'awaiting' }, { view => 'live' },
+                  { states => 'awaiting_manager' },
+                  { view => 'awaiting', tenant => 'acme' })
+    {
+        my $found = @{ listed('manager', %$args)->{ids} };
+
+        cmp_ok(commands(sub { listed('manager', %$args) }), '<=',
+               4 + 2 * $found, join ' ', 'few commands for', %$args);
+    }
+
+    cmp_ok(commands(sub { listed('manager', limit => 1, view => 'mine') }),
+           '<', 500, 'and never more than it may look at');
+
     for my $case ([ 'other-customer', 'acme' ], [ 'other-engineer', 'acme' ],
                   [ 'nobody', 'acme' ], [ 'engineer-customer', 'globex' ],
                   [ 'other-customer' ], [ 'other-engineer' ], [ 'nobody' ])
@@ -474,6 +508,21 @@ sub list_bounds {
            "$who: no way on past what is not there"
            . ($tenant ? " at $tenant" : ''));
     }
+}
+
+# How many commands Redis runs for that, but for those of the test.
+sub commands {
+    my ($work) = @_;
+
+    redis('CONFIG', 'RESETSTAT');
+    $work->();
+
+    my $sum = 0;
+    my $stats = redis('INFO', 'commandstats');
+
+    $sum += $2 while $stats =~ /^cmdstat_(?!config)(\w+)\S*:calls=(\d+)/mg;
+
+    return $sum;
 }
 
 # Further requests like that one, filed after it.
@@ -513,7 +562,10 @@ sub places {
         $id = Test::Lockbox::Conf::uuid7();
         file('engineer', request => { id => $id });
 
-        return stored('acme', $id)->{created_at} * 1000 <= $last + 1;
+        # the script's own time, in milliseconds
+        my $filed = stored('acme', $id)->{answer_by} - $ANSWER_WITHIN;
+
+        return $filed * 1000 + 999 <= $last;
     }, undef, 'a place that is taken');
 
     is(redis('ZSCORE', 'lockbox:requests', "acme:$id"), $last + 1,
