@@ -19,7 +19,7 @@
 /* bytes of a name from an identity token that a query may have */
 #define NGX_HTTP_LOCKBOX_PERSON    1024
 
-#define NGX_HTTP_LOCKBOX_NO_TIME   -1
+#define NGX_HTTP_LOCKBOX_NO_TIME   (-1)
 
 
 /* What a list is asked for; what is empty, zero or no time is not asked. */
