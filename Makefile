@@ -118,6 +118,11 @@ bench-short:  ## a try of that, in a minute or two, whose figures mean little
 	@$(MAKE) --no-print-directory bench BENCH_SECONDS=1 BENCH_ROUNDS=1 \
 	    BENCH_GRANTS=1000 BENCH_REVOCATIONS=4 BENCH_INSTRUCTIONS=200
 
+.PHONY: scale
+scale: deps-bench  ## compare few requests with many (SCALE_REQUESTS=100000)
+	@$(MAKE) --no-print-directory -j $(JOBS) all build/bench/mint
+	t/bench/run build/scale.json t/bench/scale
+
 .PHONY: fuzz
 fuzz: deps-fuzz  ## feed all parsers for FUZZ_SECONDS=60 each, or FUZZ='path ...'
 	@$(MAKE) --no-print-directory -j $(JOBS) fuzz-build
@@ -325,9 +330,12 @@ BENCH_ROUNDS       = 5
 BENCH_GRANTS       = 100000
 BENCH_REVOCATIONS  = 50
 BENCH_INSTRUCTIONS = 1000
+BENCH_CALLS        = 20
+SCALE_REQUESTS     = 100000
+SCALE_TENANTS      = 1000
 
 export BENCH_SECONDS BENCH_ROUNDS BENCH_GRANTS BENCH_REVOCATIONS \
-       BENCH_INSTRUCTIONS
+       BENCH_INSTRUCTIONS BENCH_CALLS SCALE_REQUESTS SCALE_TENANTS
 
 bench_parts = $(patsubst %,$(objs)/addon/ngx_lockbox_module/ngx_lockbox_%.o, \
                 base64url grant json jwks name path scope token)
