@@ -123,6 +123,11 @@ endurance: deps-bench  ## send BENCH_REQUESTS=10000000 and look what grows
 	@$(MAKE) --no-print-directory -j $(JOBS) bench-build
 	t/bench/run build/endurance.json t/bench/endurance
 
+.PHONY: scale
+scale: deps-bench  ## compare few requests with many (SCALE_REQUESTS=100000)
+	@$(MAKE) --no-print-directory -j $(JOBS) all build/bench/mint
+	t/bench/run build/scale.json t/bench/scale
+
 .PHONY: fuzz
 fuzz: deps-fuzz  ## feed all parsers for FUZZ_SECONDS=60 each, or FUZZ='path ...'
 	@$(MAKE) --no-print-directory -j $(JOBS) fuzz-build
@@ -330,9 +335,12 @@ BENCH_ROUNDS       = 5
 BENCH_GRANTS       = 100000
 BENCH_REVOCATIONS  = 50
 BENCH_INSTRUCTIONS = 1000
+BENCH_CALLS        = 20
+SCALE_REQUESTS     = 100000
+SCALE_TENANTS      = 1000
 
 export BENCH_SECONDS BENCH_ROUNDS BENCH_GRANTS BENCH_REVOCATIONS \
-       BENCH_INSTRUCTIONS
+       BENCH_INSTRUCTIONS BENCH_CALLS SCALE_REQUESTS SCALE_TENANTS
 
 bench_parts = $(patsubst %,$(objs)/addon/ngx_lockbox_module/ngx_lockbox_%.o, \
                 base64url grant json jwks name path scope token)

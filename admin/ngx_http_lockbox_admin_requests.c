@@ -20,6 +20,11 @@
 #define NGX_HTTP_LOCKBOX_PAGE      50
 #define NGX_HTTP_LOCKBOX_PAGE_MAX  100
 
+/* bytes of a name from an identity token that a query may have */
+#define NGX_HTTP_LOCKBOX_PERSON    1024
+
+#define NGX_HTTP_LOCKBOX_NO_TIME   (-1)
+
 
 typedef struct {
     ngx_lockbox_body_filing_t        body;
@@ -27,8 +32,15 @@ typedef struct {
 } ngx_http_lockbox_filing_t;
 
 
+/* What a list is asked for; what is empty, zero or no time is not asked. */
 typedef struct {
-    ngx_str_t                  state;
+    ngx_str_t                  tenant;
+    ngx_str_t                  view;
+    uint64_t                   states;        /* a bit for each */
+    ngx_str_t                  engineer;      /* sub */
+    ngx_str_t                  engineer_iss;
+    int64_t                    since;         /* Unix ms */
+    int64_t                    until;
     ngx_str_t                  cursor;
     int64_t                    limit;
 } ngx_http_lockbox_list_t;
@@ -62,6 +74,15 @@ static void ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static json_t *ngx_http_lockbox_list_args(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_list_t *query);
+static json_t *ngx_http_lockbox_list_states(uint64_t states);
+static json_t *ngx_http_lockbox_list_engineer(
+    const ngx_http_lockbox_list_t *query);
+static ngx_int_t ngx_http_lockbox_list_text(json_t *args, const char *name,
+    const ngx_str_t *text);
+static ngx_int_t ngx_http_lockbox_list_time(json_t *args, const char *name,
+    int64_t msec);
 static void ngx_http_lockbox_listed_page(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 
@@ -72,11 +93,39 @@ static const char *const  ngx_http_lockbox_states[] = {
 };
 
 
+static const char *const  ngx_http_lockbox_list_views[] = {
+    "awaiting", "mine", "live", "history", NULL
+};
+
+
+/* The first one is not for lists whose path names the tenant. */
+
 static const ngx_lockbox_query_parameter_t  ngx_http_lockbox_list_query[] = {
 
-    { "state", NGX_LOCKBOX_QUERY_WORD,
-      offsetof(ngx_http_lockbox_list_t, state),
+    { "tenant", NGX_LOCKBOX_QUERY_TENANT,
+      offsetof(ngx_http_lockbox_list_t, tenant), NULL, 0, 0 },
+
+    { "view", NGX_LOCKBOX_QUERY_WORD,
+      offsetof(ngx_http_lockbox_list_t, view),
+      ngx_http_lockbox_list_views, 0, 0 },
+
+    { "state", NGX_LOCKBOX_QUERY_WORDS,
+      offsetof(ngx_http_lockbox_list_t, states),
       ngx_http_lockbox_states, 0, 0 },
+
+    { "engineer", NGX_LOCKBOX_QUERY_TEXT,
+      offsetof(ngx_http_lockbox_list_t, engineer),
+      NULL, 0, NGX_HTTP_LOCKBOX_PERSON },
+
+    { "engineer_iss", NGX_LOCKBOX_QUERY_TEXT,
+      offsetof(ngx_http_lockbox_list_t, engineer_iss),
+      NULL, 0, NGX_HTTP_LOCKBOX_PERSON },
+
+    { "since", NGX_LOCKBOX_QUERY_TIME,
+      offsetof(ngx_http_lockbox_list_t, since), NULL, 0, 0 },
+
+    { "until", NGX_LOCKBOX_QUERY_TIME,
+      offsetof(ngx_http_lockbox_list_t, until), NULL, 0, 0 },
 
     { "cursor", NGX_LOCKBOX_QUERY_TEXT,
       offsetof(ngx_http_lockbox_list_t, cursor),
@@ -698,41 +747,134 @@ ngx_http_lockbox_admin_actor(const ngx_lockbox_identity_t *identity)
 void
 ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call)
 {
-    json_t                   *args;
-    ngx_http_lockbox_list_t   query;
+    ngx_lockbox_fault_t                   fault;
+    ngx_http_lockbox_list_t               query;
+    const ngx_lockbox_query_parameter_t  *parameters;
 
     ngx_memzero(&query, sizeof(ngx_http_lockbox_list_t));
+    query.tenant = call->tenant;
+    query.since = NGX_HTTP_LOCKBOX_NO_TIME;
+    query.until = NGX_HTTP_LOCKBOX_NO_TIME;
     query.limit = NGX_HTTP_LOCKBOX_PAGE;
 
-    if (ngx_http_lockbox_admin_query(call, ngx_http_lockbox_list_query, &query)
-        != NGX_OK)
-    {
+    parameters = ngx_http_lockbox_list_query;
+
+    if (call->tenant.len != 0) {
+        parameters++;
+    }
+
+    if (ngx_http_lockbox_admin_query(call, parameters, &query) != NGX_OK) {
         return;
     }
 
+    if (query.engineer_iss.len != 0 && query.engineer.len == 0) {
+        ngx_str_set(&fault.member, "engineer_iss");
+        fault.reason = "It goes with the parameter \"engineer\".";
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    ngx_http_lockbox_admin_step(call, "list",
+                                ngx_http_lockbox_list_args(call, &query),
+                                ngx_http_lockbox_listed_page);
+}
+
+
+static json_t *
+ngx_http_lockbox_list_args(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_list_t *query)
+{
+    json_t  *args;
+
     args = json_pack("{s:o, s:I}",
                      "actor", ngx_http_lockbox_admin_actor(&call->identity),
-                     "limit", (json_int_t) query.limit);
+                     "limit", (json_int_t) query->limit);
 
-    if ((call->tenant.len != 0
-         && ngx_lockbox_json_set(args, "tenant",
-                                 ngx_lockbox_json_text(&call->tenant))
-            != NGX_OK)
-        || (query.state.len != 0
-            && ngx_lockbox_json_set(args, "state",
-                                    ngx_lockbox_json_text(&query.state))
+    if (ngx_http_lockbox_list_text(args, "tenant", &query->tenant) != NGX_OK
+        || ngx_http_lockbox_list_text(args, "view", &query->view) != NGX_OK
+        || ngx_http_lockbox_list_text(args, "cursor", &query->cursor) != NGX_OK
+        || ngx_http_lockbox_list_time(args, "since", query->since) != NGX_OK
+        || ngx_http_lockbox_list_time(args, "before", query->until) != NGX_OK
+        || (query->states != 0
+            && ngx_lockbox_json_set(args, "states",
+                                   ngx_http_lockbox_list_states(query->states))
                != NGX_OK)
-        || (query.cursor.len != 0
-            && ngx_lockbox_json_set(args, "cursor",
-                                    ngx_lockbox_json_text(&query.cursor))
+        || (query->engineer.len != 0
+            && ngx_lockbox_json_set(args, "engineer",
+                                    ngx_http_lockbox_list_engineer(query))
                != NGX_OK))
     {
         json_decref(args);
-        args = NULL;
+        return NULL;
     }
 
-    ngx_http_lockbox_admin_step(call, "list", args,
-                                ngx_http_lockbox_listed_page);
+    return args;
+}
+
+
+static json_t *
+ngx_http_lockbox_list_states(uint64_t states)
+{
+    json_t      *set;
+    ngx_uint_t   i;
+
+    set = json_object();
+
+    for (i = 0; ngx_http_lockbox_states[i] != NULL; i++) {
+
+        if ((states & ((uint64_t) 1 << i))
+            && ngx_lockbox_json_set(set, ngx_http_lockbox_states[i],
+                                    json_true())
+               != NGX_OK)
+        {
+            json_decref(set);
+            return NULL;
+        }
+    }
+
+    return set;
+}
+
+
+static json_t *
+ngx_http_lockbox_list_engineer(const ngx_http_lockbox_list_t *query)
+{
+    json_t  *engineer;
+
+    engineer = json_pack("{s:o}", "sub",
+                         ngx_lockbox_json_text(&query->engineer));
+
+    if (ngx_http_lockbox_list_text(engineer, "iss", &query->engineer_iss)
+        != NGX_OK)
+    {
+        json_decref(engineer);
+        return NULL;
+    }
+
+    return engineer;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_list_text(json_t *args, const char *name,
+    const ngx_str_t *text)
+{
+    if (text->len == 0) {
+        return NGX_OK;
+    }
+
+    return ngx_lockbox_json_set(args, name, ngx_lockbox_json_text(text));
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_list_time(json_t *args, const char *name, int64_t msec)
+{
+    if (msec == NGX_HTTP_LOCKBOX_NO_TIME) {
+        return NGX_OK;
+    }
+
+    return ngx_lockbox_json_set(args, name, json_integer(msec));
 }
 
 

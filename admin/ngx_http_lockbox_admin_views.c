@@ -5,6 +5,7 @@
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_record.h"
+#include "ngx_lockbox_text.h"
 
 
 #define NGX_HTTP_LOCKBOX_DECISIONS_MAX  100
@@ -35,6 +36,8 @@ static json_t *ngx_http_lockbox_view_number(const char *text);
 static json_t *ngx_http_lockbox_view_engineer(const json_t *fields);
 static json_t *ngx_http_lockbox_view_decisions(const json_t *fields);
 static json_t *ngx_http_lockbox_view_decision(const char *text);
+static ngx_int_t ngx_http_lockbox_view_timeout(json_t *decisions,
+    const json_t *fields);
 
 
 /* The members of a request, in the order in which they are shown. */
@@ -62,6 +65,11 @@ static const ngx_http_lockbox_view_member_t  ngx_http_lockbox_view[] = {
     { "decisions", NGX_HTTP_LOCKBOX_VIEW_DECISIONS, 0 },
     { "actions", NGX_HTTP_LOCKBOX_VIEW_ACTIONS, 0 },
     { NULL, NGX_HTTP_LOCKBOX_VIEW_TEXT, 0 }
+};
+
+
+static const char *const  ngx_http_lockbox_view_timeouts[] = {
+    "lapsed", "expired", NULL
 };
 
 
@@ -210,6 +218,11 @@ ngx_http_lockbox_view_decisions(const json_t *fields)
         }
     }
 
+    if (ngx_http_lockbox_view_timeout(decisions, fields) != NGX_OK) {
+        json_decref(decisions);
+        return NULL;
+    }
+
     return decisions;
 }
 
@@ -231,6 +244,35 @@ ngx_http_lockbox_view_decision(const char *text)
     (void) json_object_del(decision, "token_hash");
 
     return decision;
+}
+
+
+/* What time has ended is a step like any other, but nobody's. */
+
+static ngx_int_t
+ngx_http_lockbox_view_timeout(json_t *decisions, const json_t *fields)
+{
+    json_t       *step, *stage;
+    ngx_str_t     state;
+    static const ngx_http_lockbox_view_member_t  at = {
+        "ended_at", NGX_HTTP_LOCKBOX_VIEW_TIME, 0
+    };
+
+    if (ngx_lockbox_json_string(fields, "state", &state) != NGX_OK
+        || !ngx_lockbox_text_among(&state, ngx_http_lockbox_view_timeouts))
+    {
+        return NGX_OK;
+    }
+
+    stage = json_object_get(fields, "ended_stage");
+
+    step = json_pack("{s:O, s:o, s:n, s:o}",
+                     "stage", stage != NULL ? stage : json_null(),
+                     "decision", ngx_lockbox_json_text(&state),
+                     "by",
+                     "at", ngx_http_lockbox_view_value(fields, &at));
+
+    return json_array_append_new(decisions, step) == 0 ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -8,13 +8,15 @@
 --
 -- Keys ({T} is the tenant in literal braces, T:id the tenant, a colon, the id):
 --   lockbox:{T}:request:<id>      hash, kept for "retention" after the end
---   lockbox:{T}:requests          zset of id by created_at
---   lockbox:requests              zset of T:id by created_at, all tenants
+--   lockbox:{T}:requests          zset of id by place
+--   lockbox:requests              zset of T:id by place, all tenants
 --   lockbox:engineer:<sha1 hex of iss, newline, sub>
---                                 zset of T:id by created_at, one engineer's
---   lockbox:{T}:open:<the same>   zset of id by answer_by, one engineer's that
+--                                 zset of T:id by place, one engineer's
+--   these three, a colon, a state that can still change
+--                                 the same, of those that are in it
+--   lockbox:{T}:open:<sha1 as above>
+--                                 zset of id by answer_by, one engineer's that
 --                                 are not approved yet
---   lockbox:queue                 zset of T:id by created_at, awaiting_*
 --   lockbox:deadlines             zset of T:id by the time that ends the state
 --   lockbox:grant:{T}:<id>        the live key: there while the grant is good
 --   lockbox:{T}:policy            hash, the tenant's policy
@@ -37,7 +39,11 @@
 --   that stage has left when it is)
 --   decisions (how many) decision:0 .. decision:n-1 (JSON; of interest here
 --   are "stage", "decision" and "by", {"iss", "sub"}; the first is the filing)
--- "version" counts the steps that changed something.
+-- "version" counts the steps that changed something.  What time has ended
+-- shows "ended_stage" besides: the stage that nobody answered in, if any.
+--
+-- The place of a request is when it was filed, in microseconds; it never
+-- changes, and no two requests have the same.
 --
 -- Fields of a policy: version, and the last 16 as they were set, each in
 -- policy:<version modulo 16> (JSON, opaque here but for "by").  None is
@@ -52,7 +58,8 @@
 --                and the actions the actor may take now, both empty for
 --                whoever may not see the request
 --   list         { result, cursor of the next page or "", { { fields,
---                actions }, ... } }
+--                actions }, ... } }, the fields without the filing's
+--                decision, and the others' seals empty
 --   due          { "ok", { { tenant, id }, ... } }
 --   policy       { result, { field, value, ... }, {} }: the version, and those
 --                that are there as policy:<version>
@@ -69,14 +76,17 @@ local EVENTS_KEPT = 100000
 local EXAMINED = 500
 local LONGEST_PAGE = 100
 local POLICIES_KEPT = 16
+local READ_AT_ONCE = 100
 
 -- Sums and products of such numbers are still times that Redis takes.
 local LARGEST = 1e14
 
+-- Before the seal of a decision; within a text it would be escaped.
+local SEAL = '"seal":"'
+
 local TENANT = '^[%w._-]+$'
 local ID = '^[%x-]+$'
 
-local QUEUE = 'lockbox:queue'
 local DEADLINES = 'lockbox:deadlines'
 local REQUESTS = 'lockbox:requests'
 
@@ -191,6 +201,12 @@ local function open_index(fields)
 end
 
 
+-- Of the requests of an index, those that are in a state.
+local function state_index(index, state)
+    return index .. ':' .. state
+end
+
+
 local function member_of(request)
     return request.tenant .. ':' .. request.id
 end
@@ -217,6 +233,9 @@ local KIND = { HSET = 'hash', ZADD = 'zset', ZREM = 'zset', XADD = 'stream' }
 
 local plan = {}
 local changed = {}
+
+-- By key of a request, the state in which it was found.
+local found_in = {}
 
 
 local function write(...)
@@ -252,10 +271,46 @@ local function set(fields, changes)
 end
 
 
+local function indexes_of(fields)
+    local person = { iss = fields.engineer_iss or '',
+                     sub = fields.engineer_sub or '' }
+
+    return {
+        { index = REQUESTS, member = member_of(fields) },
+        { index = engineer_index(person), member = member_of(fields) },
+        { index = tenant_index(fields.tenant), member = fields.id,
+          tenant = fields.tenant }
+    }
+end
+
+
+local function place_of(fields)
+    return redis.call('ZSCORE', REQUESTS, member_of(fields))
+           or digits((tonumber(fields.created_at) or 0) * 1000)
+end
+
+
+-- What takes memory comes first, so that a full Redis lets only end.
+local function move_in_indexes(fields, place)
+    local left = found_in[request_key(fields.tenant, fields.id)]
+    local state = fields.state
+    local indexes = indexes_of(fields)
+
+    for _, entry in ipairs(STATES[state] and indexes or {}) do
+        write('ZADD', state_index(entry.index, state),
+              place or place_of(fields), entry.member)
+    end
+
+    for _, entry in ipairs(left ~= state and STATES[left] and indexes or {}) do
+        write('ZREM', state_index(entry.index, left), entry.member)
+    end
+end
+
+
 -- Plans the hash and what follows from its state.  What frees memory comes
 -- first: a full Redis allows it, and then also what comes behind it, so that
 -- access can be ended there.
-local function save(fields, args)
+local function save(fields, args, place)
     local key = request_key(fields.tenant, fields.id)
     local member = member_of(fields)
     local state = STATES[fields.state]
@@ -266,11 +321,7 @@ local function save(fields, args)
         write('DEL', live_key(fields.tenant, fields.id))
     end
 
-    if state and state.stage then
-        write('ZADD', QUEUE, fields.created_at, member)
-    else
-        write('ZREM', QUEUE, member)
-    end
+    move_in_indexes(fields, place)
 
     if state and fields.state ~= 'approved' then
         write('ZADD', open_index(fields), ends_at, fields.id)
@@ -313,6 +364,7 @@ local function effective(fields)
 
     if state and not (ends_at and now < ends_at) then
         fields.ended_at = digits(ends_at or now)
+        fields.ended_stage = state.stage
         fields.state = state.overdue
     end
 
@@ -327,12 +379,15 @@ end
 
 -- The request as it is written; nil when it is not there.
 local function read(tenant, id)
-    local flat = redis.call('HGETALL', request_key(tenant, id))
+    local key = request_key(tenant, id)
+    local flat = redis.call('HGETALL', key)
     local fields = {}
 
     for i = 1, #flat, 2 do
         fields[flat[i]] = flat[i + 1]
     end
+
+    found_in[key] = fields.state
 
     return is(fields, tenant, id) and fields or nil
 end
@@ -346,14 +401,17 @@ local function find(tenant, id)
 end
 
 
+local GLANCED = { 'id', 'tenant', 'state', 'engineer_iss', 'engineer_sub',
+                  'answer_by', 'expires_at' }
+
+
 -- As much of it as tells whether a list shows it.
 local function glance(tenant, id)
-    local names = { 'id', 'tenant', 'state', 'engineer_iss', 'engineer_sub',
-                    'answer_by', 'expires_at' }
-    local values = redis.call('HMGET', request_key(tenant, id), unpack(names))
+    local values = redis.call('HMGET', request_key(tenant, id),
+                              unpack(GLANCED))
     local fields = {}
 
-    for i, name in ipairs(names) do
+    for i, name in ipairs(GLANCED) do
         fields[name] = values[i]
     end
 
@@ -361,12 +419,19 @@ local function glance(tenant, id)
 end
 
 
+-- By its text, which may be looked at for one step after the other.
+local decoded = {}
+
+
 -- What people decided, without the filing.
 local function decisions_of(fields)
     local list = {}
 
     for i = 1, tonumber(fields.decisions) - 1 do
-        list[i] = cjson.decode(fields['decision:' .. i])
+        local text = fields['decision:' .. i]
+
+        decoded[text] = decoded[text] or cjson.decode(text)
+        list[i] = decoded[text]
     end
 
     return list
@@ -548,11 +613,31 @@ local function flatten(fields)
 end
 
 
+-- Of what nobody is shown, without the filing and the seals: in a long list
+-- they would be most of what is sent.
+local function shorten(fields)
+    for i = 1, (tonumber(fields.decisions) or 1) - 1 do
+        local name = 'decision:' .. i
+        local text = fields[name] or ''
+        local _, last = string.find(text, SEAL, 1, true)
+        local quote = last and string.find(text, '"', last + 1, true)
+
+        if quote then
+            fields[name] = string.sub(text, 1, last) .. string.sub(text, quote)
+        end
+    end
+
+    fields['decision:0'] = nil
+
+    return fields
+end
+
+
 local function actions_of(fields, actor)
     local names = {}
 
     for _, step in ipairs(TRANSITIONS) do
-        if not refusal(step, fields, actor) then
+        if step.from[fields.state] and not refusal(step, fields, actor) then
             names[#names + 1] = step.name
         end
     end
@@ -756,14 +841,31 @@ local function takes(name, run)
 end
 
 
+-- The clock's, or the next one that is free.
+local function new_place()
+    local place = clock[1] * 1000000 + clock[2]
+
+    while redis.call('ZCOUNT', REQUESTS, digits(place), digits(place)) > 0 do
+        place = place + 1
+    end
+
+    return digits(place)
+end
+
+
 -- Entries outlive their requests.  Each filing takes up to two such entries
 -- from the old end for the one that it adds, so that no index grows for ever.
-local function add_to_index(index, member, fields, tenant)
-    write('ZADD', index, fields.created_at, member)
+local function add_to_indexes(fields, place)
+    for _, entry in ipairs(indexes_of(fields)) do
+        local index, tenant = entry.index, entry.tenant
 
-    for _, oldest in ipairs(redis.call('ZRANGE', index, 0, 1)) do
-        if redis.call('EXISTS', request_key(split(oldest, tenant))) == 0 then
-            write('ZREM', index, oldest)
+        write('ZADD', index, place, entry.member)
+
+        for _, oldest in ipairs(redis.call('ZRANGE', index, 0, 1)) do
+            if redis.call('EXISTS', request_key(split(oldest, tenant))) == 0
+            then
+                write('ZREM', index, oldest)
+            end
         end
     end
 end
@@ -810,6 +912,7 @@ local function file(args)
     end
 
     local fields = {}
+    local place = new_place()
 
     set(fields, {
         id = request.id,
@@ -822,7 +925,7 @@ local function file(args)
         extends = request.extends,
         engineer_iss = actor.iss,
         engineer_sub = actor.sub,
-        created_at = digits(now),
+        created_at = digits(math.floor(place / 1000)),
         lapses_at = digits(now + args.lapses_within),
         version = '1',
         decisions = '1',
@@ -839,10 +942,8 @@ local function file(args)
 
     open_stage(fields, 'awaiting_manager', args.answer_within)
 
-    save(fields, args)
-    add_to_index(REQUESTS, member_of(fields), fields)
-    add_to_index(engineer_index(actor), member_of(fields), fields)
-    add_to_index(tenant_index(fields.tenant), fields.id, fields, fields.tenant)
+    save(fields, args, place)
+    add_to_indexes(fields, place)
     announce('filed', fields, actor)
     commit()
 
@@ -978,7 +1079,12 @@ local function sweep(args)
     local fields = read(args.tenant, args.id)
 
     if not fields then
-        write('ZREM', QUEUE, member_of(args))
+        for state in pairs(STATES) do
+            write('ZREM', state_index(REQUESTS, state), member_of(args))
+            write('ZREM', state_index(tenant_index(args.tenant), state),
+                  args.id)
+        end
+
         write('ZREM', DEADLINES, member_of(args))
         commit()
 
@@ -992,6 +1098,7 @@ local function sweep(args)
     end
 
     set(fields, { state = fields.state, ended_at = fields.ended_at,
+                  ended_stage = fields.ended_stage,
                   version = digits((tonumber(fields.version) or 0) + 1) })
     save(fields, args)
     announce(fields.state, fields, NOBODY)
@@ -1002,111 +1109,278 @@ end
 
 
 -- Lists
+--
+-- A list is read from indexes in which everything is the actor's to see: how
+-- long it is, and where it goes on, cannot tell of anything else.  In order of
+-- place, newest first, a cursor is the place of the last request looked at: it
+-- names none, and whatever is filed, ends or goes meanwhile, nothing else is
+-- skipped or comes twice.
 
--- The narrowest index with everything that the actor may see, and whether it
--- is that of a tenant.  Wherever one has nothing else it is taken: how long a
--- list is and where it goes on must not tell of requests that are not there
--- for the actor.
-local function index_for(actor, tenant, state)
-    local roles = actor.roles
-    local sees_all = roles.manager or (roles.auditor and not actor.tenant)
-    local sees = (roles.customer or roles.auditor) and actor.tenant
+-- Without an issuer a person is whoever has the name.
+local function is_asked_for(person, asked)
+    return not asked
+           or (asked.sub == person.sub
+               and (not asked.iss or asked.iss == person.iss))
+end
 
-    if tenant and (sees_all or sees == tenant) then
-        return tenant_index(tenant), tenant
-    end
 
-    if sees_all then
-        return STATES[state] and STATES[state].stage and QUEUE or REQUESTS
-    end
+-- Where what somebody sees by a role is, if it can be in the list.
+local SCOPES = {
+    engineer = function(args)
+        return is_asked_for(args.actor, args.engineer)
+               and { index = engineer_index(args.actor) }
+    end,
 
-    if sees and not tenant then
-        if roles.engineer then
-            return REQUESTS
+    manager = function(args)
+        local person = args.view == 'mine' and args.actor or args.engineer
+
+        if person and person.iss then
+            return { index = engineer_index(person) }
         end
 
-        return tenant_index(sees), sees
-    end
+        return args.tenant and { index = tenant_index(args.tenant),
+                                 tenant = args.tenant }
+               or { index = REQUESTS }
+    end,
 
-    return engineer_index(actor)
+    customer = function(args)
+        local tenant = args.actor.tenant
+
+        return tenant and (not args.tenant or args.tenant == tenant)
+               and { index = tenant_index(tenant), tenant = tenant }
+    end
+}
+
+SCOPES.auditor = function(args)
+    return SCOPES[args.actor.tenant and 'customer' or 'manager'](args)
 end
 
 
--- A cursor is a time and how many entries of that very millisecond have been
--- passed: it names no request, and whatever is added later comes before it.
-local function rank_of(index, cursor)
-    if not cursor then
-        return 0
-    end
-
-    local time, passed = string.match(cursor, '^(%d+)%.(%d+)$')
-
-    if not time or #time > 15 or #passed > 9 then
-        return nil
-    end
-
-    return redis.call('ZCOUNT', index, '(' .. time, '+inf') + tonumber(passed)
+-- Is it a step for which the request waits?
+local function is_awaited(step)
+    return step.judges or step.name == 'answer'
 end
 
 
-local function cursor_at(index, rank, score)
-    if rank >= redis.call('ZCARD', index) then
-        return ''
-    end
-
-    local time = digits(tonumber(score))
-    local above = redis.call('ZCOUNT', index, '(' .. time, '+inf')
-
-    return time .. '.' .. digits(rank - above)
+local function always()
+    return true
 end
 
 
-local function is_listed(fields, args)
-    return visible(fields, args.actor)
-           and (not args.tenant or args.tenant == fields.tenant)
-           and (not args.state or args.state == fields.state)
+local function never()
+    return false
+end
+
+
+-- What a view shows: of which states that can still change, to somebody in a
+-- role ("of"), whether of the others, too ("ended"), and what of all these
+-- ("shows", which may want to see the decisions: "whole").
+local VIEWS = {
+    awaiting = {
+        whole = true,
+
+        of = function(state, role)
+            for _, step in ipairs(TRANSITIONS) do
+                if is_awaited(step) and has_one({ [role] = true },
+                                                step.from[state])
+                then
+                    return true
+                end
+            end
+        end,
+
+        shows = function(fields, actor)
+            for _, step in ipairs(TRANSITIONS) do
+                if is_awaited(step) and not refusal(step, fields, actor) then
+                    return true
+                end
+            end
+        end
+    },
+
+    mine = { ended = true, of = always, shows = is_engineer_of },
+
+    live = {
+        of = function(state)
+            return state == 'approved'
+        end,
+
+        shows = function(fields)
+            return fields.state == 'approved'
+        end
+    },
+
+    history = {
+        ended = true,
+        of = never,
+
+        shows = function(fields)
+            return not STATES[fields.state]
+        end
+    }
+}
+
+local EVERYTHING = { ended = true, of = always, shows = always }
+
+
+-- The names of the indexes of a scope that the list is in.
+local function names_of(index, role, view, states)
+    local names = {}
+
+    for state in pairs(states or view.ended and { ended = true } or STATES) do
+        if not STATES[state] and view.ended then
+            return { index }
+        end
+
+        if STATES[state] and view.of(state, role) then
+            names[#names + 1] = state_index(index, state)
+        end
+    end
+
+    return names
+end
+
+
+local function is_listed(fields, view, args)
+    return (not args.tenant or args.tenant == fields.tenant)
+           and (not args.states or args.states[fields.state])
+           and (not args.engineer
+                or is_asked_for({ iss = fields.engineer_iss,
+                                  sub = fields.engineer_sub }, args.engineer))
+           and visible(fields, args.actor)
+           and view.shows(fields, args.actor)
+end
+
+
+-- From where to where, nil if the cursor is none.
+local function bounds_of(args)
+    local top = args.before and args.before * 1000
+    local cursor = args.cursor
+
+    if cursor then
+        if not string.match(cursor, '^%d+$') or #cursor > 16 then
+            return nil
+        end
+
+        top = math.min(top or math.huge, tonumber(cursor))
+    end
+
+    return { top = top and '(' .. digits(top) or '+inf',
+             bottom = args.since and digits(args.since * 1000) or '-inf' }
+end
+
+
+-- Goes to the next entry of an index, "head", nil at the end.
+local function advance(source)
+    local entries = source.entries
+
+    if source.at > #entries and not source.last then
+        entries = redis.call('ZRANGE', source.index, source.top, source.bottom,
+                             'BYSCORE', 'REV', 'LIMIT', 0, READ_AT_ONCE,
+                             'WITHSCORES')
+        source.entries, source.at = entries, 1
+        source.last = #entries < READ_AT_ONCE * 2
+        source.top = '(' .. (entries[#entries] or '0')
+    end
+
+    local member, place = entries[source.at], entries[source.at + 1]
+
+    source.at = source.at + 2
+    source.head = member and { index = source.index, member = member,
+                               place = place, tenant = source.tenant }
+end
+
+
+-- By name of the index, so that none is read twice.
+local function sources_of(view, bounds, args)
+    local sources = {}
+
+    for role, scope_of in pairs(SCOPES) do
+        local scope = args.actor.roles[role] and scope_of(args)
+
+        for _, name in ipairs(scope and names_of(scope.index, role, view,
+                                                 args.states) or {})
+        do
+            sources[name] = { index = name, tenant = scope.tenant,
+                              top = bounds.top, bottom = bounds.bottom,
+                              entries = {}, at = 1 }
+        end
+    end
+
+    for _, source in pairs(sources) do
+        advance(source)
+    end
+
+    return sources
+end
+
+
+-- The newest entry of all sources; those that are beside it in others are the
+-- same request.
+local function next_entry(sources)
+    local newest
+
+    for _, source in pairs(sources) do
+        local head = source.head
+
+        if head and (not newest
+                     or tonumber(head.place) > tonumber(newest.place))
+        then
+            newest = head
+        end
+    end
+
+    for _, source in pairs(newest and sources or {}) do
+        if source.head and source.head.place == newest.place then
+            advance(source)
+        end
+    end
+
+    return newest
 end
 
 
 local function list(args)
-    local index, tenant = index_for(args.actor, args.tenant, args.state)
-    local rank = rank_of(index, args.cursor)
+    local view = VIEWS[args.view] or EVERYTHING
+    local look = view.whole and find or glance
+    local bounds = bounds_of(args)
     local page = {}
 
-    if not rank then
+    if not bounds then
         return { 'invalid_cursor', '', page }
     end
 
-    local entries = redis.call('ZREVRANGE', index, rank, rank + EXAMINED - 1,
-                               'WITHSCORES')
-    local score
+    local sources = sources_of(view, bounds, args)
+    local entry = next_entry(sources)
+    local examined, last = 0
 
-    for i = 1, #entries, 2 do
-        if #page == args.limit then
-            break
-        end
-
-        local owner, id = split(entries[i], tenant)
-        local fields = glance(owner, id)
+    while entry and examined < EXAMINED do
+        local tenant, id = split(entry.member, entry.tenant)
+        local fields = look(tenant, id)
 
         if not fields then
-            write('ZREM', index, entries[i])
-        else
-            rank = rank + 1
+            write('ZREM', entry.index, entry.member)
         end
 
-        if fields and is_listed(fields, args) then
-            fields = find(owner, id)
-            page[#page + 1] = { flatten(fields),
-                                actions_of(fields, args.actor) }
+        if fields and is_listed(fields, view, args) then
+            if #page == args.limit then
+                break
+            end
+
+            fields = view.whole and fields or find(tenant, id)
+
+            local actions = actions_of(fields, args.actor)
+
+            page[#page + 1] = { flatten(shorten(fields)), actions }
         end
 
-        score = entries[i + 1]
+        examined, last = examined + 1, entry.place
+        entry = next_entry(sources)
     end
 
     commit()
 
-    return { 'ok', score and cursor_at(index, rank, score) or '', page }
+    return { 'ok', entry and last or '', page }
 end
 
 
@@ -1140,12 +1414,38 @@ local KINDS = {
         return is_count(value) and value > 0
     end,
 
+    -- a set of names
+    states = function(value)
+        for name, given in pairs(type(value) == 'table' and value or { 0 }) do
+            if not is_text(name) or given ~= true then
+                return false
+            end
+        end
+
+        return true
+    end,
+
+    view = function(value)
+        return VIEWS[value] ~= nil
+    end,
+
+    person = function(value)
+        return type(value) == 'table' and is_text(value.sub)
+               and (value.iss == nil or is_text(value.iss))
+    end,
+
     limit = function(value)
         return is_count(value) and value > 0 and value <= LONGEST_PAGE
     end,
 
     kept = function(value)
         return is_count(value) and value > 0 and value <= POLICIES_KEPT
+    end,
+
+    -- up to the year 9999
+    time = function(value)
+        return type(value) == 'number' and value >= 0 and value < 2.6e14
+               and value % 1 == 0
     end,
 
     tenant = function(value)
@@ -1268,9 +1568,11 @@ local ACTIONS = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole?'
     } },
 
+    -- created_at from "since" on, and before "before"
     list = { run = list, args = {
-        actor = ACTOR, tenant = 'tenant?', state = 'text?', limit = 'limit',
-        cursor = 'text?'
+        actor = ACTOR, view = 'view?', states = 'states?', tenant = 'tenant?',
+        engineer = 'person?', since = 'time?', before = 'time?',
+        limit = 'limit', cursor = 'text?'
     } },
 
     policy = { run = policy, args = {

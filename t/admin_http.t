@@ -253,14 +253,33 @@ sub queries {
         map({ [ limit => "limit=$_" ] } '', 0, 101, -1, '1.5', 'x', '0x10',
             '1%30', '99999999999999999999'),
         map({ [ state => "state=$_" ] } '', 'Approved', 'open', 'approved,',
-            '%61pproved'),
-        map({ [ cursor => "cursor=$_" ] } '', 'x', '1', '1.', '.1', '1.2.3',
-            '-1.0', '1.0x', '1' x 16 . '.0', '1.' . '1' x 10, '1' x 65),
+            '%61pproved', ',approved', 'approved,approved', 'approved,open',
+            'approved;denied', 'approved%20', 'approved,+denied'),
+        map({ [ view => "view=$_" ] } '', 'all', 'Mine', 'mine,live',
+            '%6dine'),
+        map({ [ cursor => "cursor=$_" ] } '', 'x', '1.', '.1', '1.2', '-1',
+            '1x', '%201', '1' x 17, '1' x 65),
+        map({ my $name = $_; map { [ $name => "$name=$_" ] }
+            '', 'now', '0', '2026-01-31', '2026-01-31T12:00:00',
+            '2026-01-31T12:00:00+00:00', '2026-02-29T12:00:00Z',
+            '1969-12-31T23:59:59Z', '10000-01-01T00:00:00Z' }
+            qw(since until)),
+        map({ my $name = $_; map { [ $name => "$name=$_&engineer=x" ] }
+            '', 'a+b', '%00', '%0A', 'a' x 1025, '%c3', '%61', '%e2%82' }
+            qw(engineer_iss)),
+        map({ [ engineer => "engineer=$_" ] }
+            '', 'a+b', '%00', '%0A', 'a' x 1025, '%c3', '%61', '%c2%85'),
+        [ engineer_iss => 'engineer_iss=https://login.vendor.example' ],
         [ limit => 'limit=1&limit=1' ],
         [ state => 'state=denied&state=approved' ],
-        [ cursor => 'cursor=1.0&cursor=1.0' ],
-        [ tenant => 'tenant=acme' ],
+        [ view => 'view=mine&view=mine' ],
+        [ engineer => 'engineer=a&engineer=a' ],
+        [ since => 'since=2026-01-31T12:00:00Z&since=2026-01-31T12:00:00Z' ],
+        [ cursor => 'cursor=1&cursor=1' ],
         [ tenant => 'tenant=acme&tenant=globex' ],
+        [ tenant => 'tenant=acme&tenant=acme' ],
+        map({ [ tenant => "tenant=$_" ] } '', '..', 'a%2Fb', 'acme,globex',
+            'a' x 65),
         map({ [ $_ => "$_=1" ] } qw(page Limit access_token)),
         [ limit => 'limit' ],
     );
@@ -275,12 +294,33 @@ sub queries {
         }
 
         for my $query ('', 'limit=1', 'limit=100', 'state=needs_info',
-                       'state=approved&limit=5&cursor=1.0')
+                       'state=approved&limit=5&cursor=1',
+                       'state=approved,denied', 'state=denied%2Capproved',
+                       'cursor=' . '9' x 16,
+                       map({ "view=$_" } qw(awaiting mine live history)),
+                       map({ ("since=$_", "until=$_") }
+                           '2026-01-31T12:00:00Z', '2026-01-31T12:00:00.123Z',
+                           '2026-01-31T12%3A00%3A00%2B01:00',
+                           '2024-02-29T12:00:00-23:59',
+                           '1970-01-01T00:00:00Z', '9999-12-31T23:59:59Z'),
+                       map({ ("engineer=$_", "engineer=x&engineer_iss=$_") }
+                           'erin', 'a' x 1024, '%20', 'a%2Bb', '%e2%82%ac',
+                           'https://login.vendor.example'),
+                       'view=live&state=approved&engineer=erin&limit=7'
+                       . '&since=2026-01-31T12:00:00Z&cursor=5'
+                       . '&until=2025-01-31T12:00:00Z')
         {
             accepted("$list?$query",
                      sub { ask('manager', 'GET', "$list?$query") });
         }
     }
+
+    accepted("tenant=$_",
+             sub { ask('manager', 'GET', "/lockbox/v1/requests?tenant=$_") })
+        for 'acme', 'a' x 64;
+    refused('a tenant for a list that has one (W13)',
+            '400 invalid_member tenant',
+            sub { ask('manager', 'GET', "$REQUESTS?tenant=acme") });
 }
 
 

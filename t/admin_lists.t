@@ -8,6 +8,7 @@ use warnings;
 
 use Test::Lockbox;
 use Test::Lockbox::Admin;
+use Test::Lockbox::Race qw(lane fire $RACE_SERVER);
 
 my $ALL = '/lockbox/v1/requests';
 my $GLOBEX = '/lockbox/v1/tenants/globex/requests';
@@ -29,9 +30,40 @@ my %SEES = (
     'false-manager'    => [ 'none', 'none' ],
 );
 
+# Who may file, and as whom.
+my %SUB = (
+    'engineer' => 'erin', 'engineer-manager' => 'erin',
+    'former-engineer' => 'erin', 'other-engineer' => 'emil',
+);
+
+# Who has to decide in which state at which tenant.
+my %DECIDES = (
+    'manager'         => qr/^awaiting_manager/,
+    'second-manager'  => qr/^awaiting_manager/,
+    'customer'        => qr/^awaiting_customer acme/,
+    'second-customer' => qr/^awaiting_customer acme/,
+    'other-customer'  => qr/^awaiting_customer globex/,
+);
+
+my %VIEW = (
+    awaiting => sub {
+        my ($who, $request) = @_;
+
+        return "$request->{state} $request->{tenant}"
+               =~ ($DECIDES{$who} // qr/^nothing/);
+    },
+    mine => sub {
+        my ($who, $request) = @_;
+
+        return ($SUB{$who} // '') eq $request->{engineer};
+    },
+    live => sub { $_[1]{state} eq 'approved' },
+    history => sub { $_[1]{state} !~ /^(awaiting_.*|approved)$/ },
+);
+
 my $t = Test::Lockbox->new;
 
-begin($t);
+begin($t, server => $RACE_SERVER);
 
 # oldest first: id, tenant, engineer and state
 my @requests = (
@@ -58,8 +90,12 @@ make_due($_->{id}, unseen => 1)
 
 visibility();
 states();
+views();
+filters();
 pages();
 growth();
+meetings();
+other_cursors();
 others_cursors();
 history();
 
@@ -178,6 +214,84 @@ sub states {
     }
 }
 
+sub views {
+    for my $who (sort keys %SEES) {
+        for my $view (sort keys %VIEW) {
+            my $meant = sub { sees($who, $_) && $VIEW{$view}->($who, $_) };
+
+            is_deeply(listed($who, $ALL, view => $view), ids($meant),
+                      "$who: $view");
+            is_deeply(listed($who, $REQUESTS, view => $view),
+                      ids(sub { $meant->() && $_->{tenant} eq 'acme' }),
+                      '... of acme');
+        }
+
+        my $awaiting = page($who, $ALL, view => 'awaiting')->{requests};
+
+        is(scalar(grep { "@{ $_->{actions} }" !~ /^approve deny/ } @$awaiting),
+           0, "$who may decide on what awaits him");
+    }
+}
+
+# All filters at once: each only narrows what the others leave.
+sub filters {
+    my $requests = page('manager', $ALL)->{requests};
+    my %at = map { $_->{id} => $_->{created_at} } @$requests;
+    my ($newer, $older) = @at{ map { $_->{id} } @requests[8, 2] };
+    my $iss = $requests->[0]{engineer}{iss};
+
+    my @filters = (
+        [ sub { 1 } ],
+        [ sub { $_->{tenant} eq 'globex' }, tenant => 'globex' ],
+        [ sub { $_->{tenant} eq 'acme' }, tenant => 'acme' ],
+        [ sub { 0 }, tenant => 'initech' ],
+        [ sub { $_->{state} =~ /^(?:denied|approved)$/ },
+          state => 'approved,denied' ],
+        [ sub { $_->{state} =~ /^awaiting/ },
+          state => 'awaiting_customer,awaiting_manager' ],
+        [ sub { $_->{engineer} eq 'emil' }, engineer => 'emil' ],
+        [ sub { $_->{engineer} eq 'erin' },
+          engineer => 'erin', engineer_iss => $iss ],
+        [ sub { 0 }, engineer => 'erin', engineer_iss => "$iss/" ],
+        [ sub { 0 }, engineer => 'Erin' ],
+        [ sub { $at{$_->{id}} ge $older }, since => $older ],
+        [ sub { $at{$_->{id}} lt $newer }, until => $newer ],
+        [ sub { $at{$_->{id}} ge $older && $at{$_->{id}} lt $newer },
+          since => $older, until => $newer ],
+        [ sub { 0 }, since => $newer, until => $older ],
+        [ sub { $at{$_->{id}} lt $newer && $_->{engineer} eq 'erin'
+                && $_->{tenant} eq 'acme' },
+          until => $newer, engineer => 'erin', tenant => 'acme' ],
+    );
+
+    for my $who (qw(engineer manager customer auditor roleless)) {
+        for my $filter (@filters) {
+            my ($is_meant, %query) = @$filter;
+            my $name = join ' ', $who, map { "$_=$query{$_}" }
+                                           sort keys %query;
+
+            for my $view (undef, sort keys %VIEW) {
+                my $meant = ids(sub {
+                    sees($who, $_) && $is_meant->()
+                    && (!$view || $VIEW{$view}->($who, $_));
+                });
+                my %all = (%query, $view ? (view => $view) : ());
+
+                is_deeply(listed($who, $ALL, %all), $meant,
+                          $name . ($view ? " view=$view" : ''));
+
+                next if $view && $view ne 'history';
+
+                my @pages = all_pages($who, $ALL, %all, limit => 2);
+
+                is_deeply([ map { @$_ } @pages ], $meant, '... in pages');
+                is(scalar(grep { !@$_ } @pages), @$meant ? 0 : 1,
+                   '... none of which is empty');
+            }
+        }
+    }
+}
+
 sub pages {
     for my $who (qw(engineer manager customer other-customer roleless)) {
         my $all = ids(sub { sees($who, $_) });
@@ -219,6 +333,92 @@ sub growth {
                 map { @$_ } all_pages('manager', $ALL,
                                       cursor => $page->{next}) ],
               ids(sub { 1 }), '... and the rest');
+}
+
+# Whoever turns pages while requests are filed and end sees each of those that
+# were there all the time, once and in order.
+sub meetings {
+    my @lanes = map { lane($t) } 1 .. 4;
+    my @kept = grep { $_->{state} eq 'awaiting_manager' } @requests;
+    my ($ends, @stay) = @kept[-20 .. -1];
+    my %stays = map { $_->{id} => 1 } @stay;
+
+    my ($cursor, $met, @seen) = ('', 0);
+
+    while (defined $cursor) {
+        my $query = "view=awaiting&limit=3"
+                    . ($cursor ne '' ? "&cursor=$cursor" : '');
+        my $ended = $met % 2 ? undef : shift @kept;
+
+        undef $ended if $ended && $stays{$ended->{id}};
+
+        my @calls = (
+            [ 'GET', "$ALL?$query", token => token_of('manager') ],
+            ([ 'POST', $REQUESTS, json => filing(),
+               token => token_of('engineer') ]) x 2,
+            $ended ? [ 'POST', uri($ended->{id}, 'deny', $ended->{tenant}),
+                       token => token_of('manager'),
+                       json => { version => 1 } ] : (),
+        );
+        my ($page, @others)
+            = fire(map { [ $lanes[$_], @{ $calls[$_] } ] } 0 .. $#calls);
+
+        $page->status == 200 or die $page->body;
+        push @seen, map { $_->{id} } @{ $page->json->{requests} };
+        $cursor = $page->json->{next};
+
+        for my $other (@others) {
+            $other->status =~ /^20[01]$/ or die $other->body;
+            push @requests, { id => $other->json->{id}, tenant => 'acme',
+                              state => 'awaiting_manager',
+                              engineer => 'erin' } if $other->status == 201;
+        }
+
+        $ended->{state} = 'denied' if $ended;
+        last if ++$met > 200;
+    }
+
+    my %times;
+    $times{$_}++ for @seen;
+
+    cmp_ok($met, '>', 10, 'pages meet filings and denials');
+    is_deeply([ grep { $times{$_} > 1 } sort keys %times ], [],
+              '... and nothing comes twice');
+    is_deeply([ grep { $stays{$_} } @seen ],
+              ids(sub { $stays{$_->{id}} }), '... nor is left out');
+
+    # in the order of their places, which answers that meet do not tell
+    my %at = map { $_->{id} => redis('ZSCORE', 'lockbox:requests',
+                                     "$_->{tenant}:$_->{id}") } @requests;
+    @requests = sort { $at{$a->{id}} <=> $at{$b->{id}} } @requests;
+}
+
+# A cursor leads another list to where it was given, and to nothing that this
+# list has not (W12).
+sub other_cursors {
+    my @lists = (
+        [ $ALL ], [ $REQUESTS ], [ $GLOBEX ], [ $ALL, view => 'awaiting' ],
+        [ $ALL, view => 'history' ], [ $ALL, state => 'denied,approved' ],
+        [ $ALL, engineer => 'emil' ], [ $REQUESTS, view => 'mine' ],
+    );
+
+    for my $who (qw(manager engineer customer)) {
+        for my $from (@lists) {
+            my $page = page($who, @$from, limit => 2);
+            my $cursor = $page->{next} // next;
+            my %older = map { map { $_ => 1 } @$_ }
+                            all_pages($who, $ALL, cursor => $cursor);
+
+            for my $to (@lists) {
+                my @all = map { @$_ } all_pages($who, @$to);
+
+                is_deeply([ map { @$_ } all_pages($who, @$to,
+                                                  cursor => $cursor) ],
+                          [ grep { $older{$_} } @all ],
+                          "$who: a cursor of @$from for @$to");
+            }
+        }
+    }
 }
 
 # A cursor is a place, not a right (W12).

@@ -280,20 +280,34 @@ sub whole_life {
     is_deeply(stored(), $fields, 'and as it is written');
 
     my $member = "acme:$ID";
-    my $created = $fields->{created_at};
+    my $place = redis('ZSCORE', 'lockbox:requests', $member);
+    my $engineer = 'lockbox:engineer:'
+                   . sha1_hex("https://vendor.example\neve");
 
-    is_deeply(indexes(), {
-        'lockbox:requests' => { $member => $created },
-        'lockbox:queue' => { $member => $created },
-        'lockbox:{acme}:requests' => { $ID => $created },
-        'lockbox:engineer:' . sha1_hex("https://vendor.example\neve") =>
-            { $member => $created },
-        'lockbox:{acme}:open:' . sha1_hex("https://vendor.example\neve") =>
-            { $ID => $fields->{answer_by} },
-        'lockbox:deadlines' => { $member => $fields->{answer_by} },
-    }, 'its places in the indexes');
+    is(int $place / 1000, $fields->{created_at}, 'its place is its time');
+
+    my $are_in = sub {
+        my ($state) = @_;
+
+        is_deeply(indexes(), {
+            (map { $_ => { $member => $place },
+                   $state ? ("$_:$state" => { $member => $place }) : () }
+                 'lockbox:requests', $engineer),
+            (map { $_ => { $ID => $place } }
+                 'lockbox:{acme}:requests',
+                 $state ? "lockbox:{acme}:requests:$state" : ()),
+            $state ? ('lockbox:deadlines' => { $member => deadline() }) : (),
+            $state && $state ne 'approved'
+                ? ('lockbox:{acme}:open:' . sha1_hex("https://vendor.example\neve")
+                   => { $ID => deadline() }) : (),
+        }, 'its places in the indexes');
+    };
+
+    $are_in->('awaiting_manager');
+    is(deadline(), $fields->{answer_by}, 'the deadline is the manager\'s');
 
     $fields = did('approve', 'manager');
+    $are_in->('awaiting_customer');
     is($fields->{state}, 'awaiting_customer', 'on to the customer');
     is(deadline(), $fields->{answer_by}, 'who has a deadline');
     cmp_ok($fields->{answer_by}, '>=', $before + $ANSWER_WITHIN, 'of his own');
@@ -313,8 +327,7 @@ sub whole_life {
     is(redis('GET', live_key()), 'live', 'and says so');
     is(deadline(), $end, 'the deadline is the end of the window');
     is(kept_until(), $end + $RETENTION, 'and the hash stays on');
-    ok(!redis('EXISTS', 'lockbox:queue'), 'nobody is waited for');
-    ok(!(grep { /:open:/ } keys %{ indexes() }), '... by nobody');
+    $are_in->('approved');
 
     my $live = redis('DUMP', live_key());
     my $stored = stored();
@@ -332,6 +345,7 @@ sub whole_life {
     $fields = did('complete', 'engineer');
     cmp_ok($fields->{ended_at}, '>=', $before, 'handed back now');
     is($fields->{version}, 4, 'the fourth version');
+    $are_in->(undef);
     is(live_until(), undef, 'the live key is gone');
     is(deadline(), undef, 'no more deadline');
     is(kept_until(), $fields->{ended_at} + $RETENTION, 'history stays');
@@ -595,7 +609,8 @@ sub questions {
         is(deadline(), $answered->{answer_by}, '... with the time');
         cmp_ok($answered->{answer_by}, '>=', $now + 1000, '... that was left');
         cmp_ok($answered->{answer_by}, '<=', now() + 1000, '... and no more');
-        ok(redis('ZSCORE', 'lockbox:queue', "acme:$ID"), '... is waited for');
+        ok(redis('ZSCORE', "lockbox:requests:$state", "acme:$ID"),
+           '... is waited for');
         is_deeply([ map { "$_->{event} $_->{state}" } (events())[-2, -1] ],
                   [ 'asked needs_info', "answered $state" ],
                   '... both are events');
@@ -824,7 +839,7 @@ sub sweeping {
         is(stored()->{ended_at}, $end, "$name: by its deadline");
         is(stored()->{version}, $version + 1, "$name: a new version");
         is(deadline(), undef, "$name: no more deadline");
-        ok(!redis('EXISTS', 'lockbox:queue'), "$name: no more waiting");
+        is_deeply([ state_indexes() ], [], "$name: no more waiting");
         is(live_until(), undef, "$name: nothing live");
         is(kept_until(), $end + $RETENTION, "$name: history stays");
         is_deeply([ @{ (events())[-1] }{qw(event state iss sub)} ],
@@ -850,7 +865,9 @@ sub sweeping {
     redis('DEL', request_key());
     is(sweep()->{result}, 'not_found', 'a request that has gone');
     is(deadline(), undef, '... has no deadline');
-    ok(!redis('EXISTS', 'lockbox:queue'), '... and is not waited for');
+    is_deeply([ map { @{ redis('ZRANGE', $_, 0, -1) } }
+                    grep { !/engineer/ } state_indexes() ],
+              [], '... and is not waited for');
 
     flush();
     for my $i (1 .. 5) {

@@ -102,7 +102,7 @@ sub hostile_texts {
 
         is($reply->{fields}{engineer_sub}, $person{sub}, "$name: and who");
         is_deeply($reply->{fields}, stored(), "$name: and written");
-        is(scalar @{ redis('KEYS', '*') }, 8, "$name: in the usual keys");
+        is(scalar @{ redis('KEYS', '*') }, 10, "$name: in the usual keys");
         is(listed('strange')->{ids}[0], $ID, "$name: and listed");
         is((events())[-1]{sub}, $person{sub}, "$name: and announced");
         is(called('show', 'engineer')->{result}, 'not_found',
@@ -304,8 +304,9 @@ sub broken_keys {
     for my $action (sort keys %steps) {
         my ($who, $state) = @{ $steps{$action} };
 
-        for my $key (qw(lockbox:queue lockbox:deadlines
-                        lockbox:{acme}:events))
+        my $open = "lockbox:requests:$state";
+
+        for my $key ($open, 'lockbox:deadlines', 'lockbox:{acme}:events')
         {
             next if $action eq 'grant' && $key !~ /events/;
 
@@ -324,7 +325,8 @@ sub broken_keys {
     my $open = 'lockbox:{acme}:open:'
                . sha1_hex("https://vendor.example\neve");
 
-    for my $key (qw(lockbox:requests lockbox:{acme}:requests lockbox:queue
+    for my $key (qw(lockbox:requests lockbox:{acme}:requests
+                    lockbox:{acme}:requests:awaiting_manager
                     lockbox:{acme}:events), $open)
     {
         flush();
@@ -364,7 +366,7 @@ sub many_events {
 # These commands must suffice; with one less nothing must be left half done.
 sub too_few_permissions {
     my @commands = qw(eval evalsha time type hgetall hmget exists zrange
-                      zrevrange zrangebyscore zcount zcard set del hset
+                      zrangebyscore zcount zscore set del hset
                       pexpireat zadd zrem xadd);
     my $client = $t->redis_client;
 

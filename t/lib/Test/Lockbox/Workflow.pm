@@ -23,7 +23,7 @@ our @EXPORT = qw(
     start call_as fresh overdue id evaluated called file decision step_args
     step did sweep swept due listed pages send_call
     redis request_key live_key stored deadline kept_until live_until events
-    indexes dump_keys flush now
+    state_indexes indexes dump_keys flush now
 );
 
 my $SCRIPT = abs_path(dirname(__FILE__) . '/../../../../admin/workflow.lua');
@@ -324,12 +324,19 @@ sub due {
     return $found;
 }
 
+# A page of a list; states are words with commas between.
 sub listed {
     my ($who, %args) = @_;
 
+    my $states = delete $args{states};
+
+    $args{states} = { map { $_ => JSON::PP::true } split /,/, $states }
+        if defined $states;
+
     my $page = called('list', $who, limit => 100, %args);
 
-    $page->{result} eq 'ok' or die "list: $page->{result}\n";
+    $page->{result} eq 'ok'
+        or die "list: $page->{result} ", $page->{error} // '', "\n";
     $page->{ids} = [ map { $_->{fields}{id} } @{ $page->{requests} } ];
 
     return $page;
@@ -337,12 +344,13 @@ sub listed {
 
 # All pages of a list; the test would never end if the list did not.
 sub pages {
-    my ($who, $limit) = @_;
+    my ($who, $limit, %args) = @_;
 
-    my (@pages, $cursor);
+    my $cursor = delete $args{cursor};
+    my @pages;
 
     while (@pages < 100) {
-        my $page = listed($who, limit => $limit, cursor => $cursor);
+        my $page = listed($who, %args, limit => $limit, cursor => $cursor);
 
         push @pages, $page->{ids};
         $cursor = $page->{next};
@@ -391,6 +399,12 @@ sub live_until {
 sub events {
     return map { { decoded(@{ $_->[1] }) } }
                @{ redis('XRANGE', 'lockbox:{acme}:events', '-', '+') };
+}
+
+# The indexes that a request is in while it can still change.
+sub state_indexes {
+    return grep { /:(awaiting_\w+|needs_info|approved)\z/ }
+                @{ redis('KEYS', 'lockbox:*') };
 }
 
 sub indexes {
