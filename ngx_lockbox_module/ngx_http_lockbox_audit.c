@@ -5,6 +5,7 @@
 
 #include "ngx_http_lockbox_audit.h"
 #include "ngx_http_lockbox_module.h"
+#include "ngx_http_lockbox_trail.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_journal.h"
 #include "ngx_lockbox_record.h"
@@ -18,6 +19,8 @@
 typedef struct {
     ngx_array_t           journals;      /* of ngx_lockbox_journal_t */
     ngx_int_t             request_id;    /* index of $request_id */
+
+    ngx_http_lockbox_trail_conf_t  *trail;
 
     /* for the ids of records; NULL outside of a worker */
     ngx_lockbox_random_t *random;
@@ -56,7 +59,7 @@ static void ngx_http_lockbox_fields_request(ngx_http_lockbox_fields_t *fields,
 static void ngx_http_lockbox_fields_response(
     ngx_http_lockbox_fields_t *fields, ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_audit_write(ngx_pool_t *pool,
-    ngx_http_lockbox_audit_conf_t *acf,
+    ngx_http_lockbox_audit_conf_t *acf, const ngx_http_lockbox_leg_t *leg,
     const ngx_http_lockbox_fields_t *fields, ngx_log_t *log);
 static void ngx_http_lockbox_field_text(ngx_http_lockbox_fields_t *fields,
     const char *name, const ngx_str_t *text);
@@ -218,7 +221,7 @@ ngx_http_lockbox_audit_intent(ngx_http_request_t *r,
     ngx_http_lockbox_fields_intent(&fields, leg);
     ngx_http_lockbox_fields_request(&fields, acf, leg);
 
-    if (ngx_http_lockbox_audit_write(r->pool, acf, &fields,
+    if (ngx_http_lockbox_audit_write(r->pool, acf, leg, &fields,
                                      r->connection->log)
         != NGX_OK)
     {
@@ -248,7 +251,7 @@ ngx_http_lockbox_audit_step(ngx_cycle_t *cycle, ngx_pool_t *pool,
         ngx_http_lockbox_fields_intent(&fields, leg);
     }
 
-    return ngx_http_lockbox_audit_write(pool, acf, &fields, pool->log);
+    return ngx_http_lockbox_audit_write(pool, acf, leg, &fields, pool->log);
 }
 
 
@@ -310,7 +313,7 @@ ngx_http_lockbox_audit_outcome(ngx_http_lockbox_audit_conf_t *acf,
 
     /* too late to refuse anything; the journal has counted the loss */
 
-    (void) ngx_http_lockbox_audit_write(r->pool, acf, &fields,
+    (void) ngx_http_lockbox_audit_write(r->pool, acf, leg, &fields,
                                         r->connection->log);
 }
 
@@ -452,7 +455,7 @@ ngx_http_lockbox_fields_response(ngx_http_lockbox_fields_t *fields,
 
 static ngx_int_t
 ngx_http_lockbox_audit_write(ngx_pool_t *pool,
-    ngx_http_lockbox_audit_conf_t *acf,
+    ngx_http_lockbox_audit_conf_t *acf, const ngx_http_lockbox_leg_t *leg,
     const ngx_http_lockbox_fields_t *fields, ngx_log_t *log)
 {
     ngx_str_t  line;
@@ -463,7 +466,13 @@ ngx_http_lockbox_audit_write(ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    return ngx_lockbox_journal_write(&acf->journals, &line, log);
+    if (ngx_lockbox_journal_write(&acf->journals, &line, log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_lockbox_trail_add(acf->trail, leg, &line);
+
+    return NGX_OK;
 }
 
 
@@ -523,6 +532,7 @@ ngx_http_lockbox_audit_init(ngx_conf_t *cf)
     acf = ngx_http_conf_get_module_main_conf(cf,
                                              ngx_http_lockbox_audit_module);
 
+    acf->trail = ngx_http_lockbox_trail_conf(cf);
     acf->request_id = ngx_http_get_variable_index(cf, &name);
     if (acf->request_id == NGX_ERROR) {
         return NGX_ERROR;

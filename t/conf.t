@@ -292,6 +292,10 @@ sub used {
 # deadlines are looked for every few seconds
 $t->wait_for(sub { grep { $_ eq 'zrangebyscore' } used() }, undef, 'a sweep');
 
+# and a worker that goes says so
+$t->reload;
+$t->wait_for(sub { grep { $_ eq 'hdel' } used() }, undef, 'a leave');
+
 my ($user) = $rules =~ /^user lockbox (.*)/m;
 
 is(join("\n", sort(used())), join("\n", sort($user =~ /\+(\S+)/g)),

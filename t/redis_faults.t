@@ -165,7 +165,8 @@ sub answers {
 # What Redis was asked for somebody; sweep and watch ask by themselves.
 sub asked {
     return $fake->seen(qr/^(?!CONNECT|CLIENT|AUTH|SELECT|SUBSCRIBE|PING
-                              |DEL\ lockbox:heartbeat|EVAL.*\ 0\ due\ )/sx);
+                              |DEL\ lockbox:heartbeat|EVAL.*\ 0\ due[ ]
+                              |EVAL\ --\ Appends)/sx);
 }
 
 # What becomes of a call, or of a request with that grant, once Redis can be
