@@ -280,6 +280,7 @@ is(own()->json->{headers}{authorization}, 'Bearer own',
 # The rights in Redis: those that are needed, no more, no less
 
 call('auditor', 'GET', "/lockbox/v1/requests?limit=1");
+call('auditor', 'GET', "/lockbox/v1/tenants/acme/audit?limit=1");
 
 sub used {
     my ($stats) = $operator->command('INFO', 'commandstats');
