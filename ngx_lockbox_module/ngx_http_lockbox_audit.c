@@ -244,6 +244,10 @@ ngx_http_lockbox_audit_step(ngx_cycle_t *cycle, ngx_pool_t *pool,
     acf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_lockbox_audit_module);
 
+    if (acf == NULL) {
+        return NGX_ERROR;
+    }
+
     if (outcome) {
         ngx_http_lockbox_fields_outcome(&fields, leg);
 

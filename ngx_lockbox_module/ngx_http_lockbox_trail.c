@@ -15,6 +15,7 @@
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_record.h"
 #include "ngx_lockbox_redis.h"
+#include "ngx_lockbox_text.h"
 #include "ngx_lockbox_trail.h"
 
 #include <openssl/rand.h>
@@ -74,6 +75,9 @@ typedef struct {
     ngx_msec_t                      marked;    /* losses were looked at */
     ngx_msec_t                      leaving;   /* when draining began */
 
+    u_char                          text[NGX_LOCKBOX_TRAIL_TENANT];
+    ngx_str_t                       tenant;    /* of the last record */
+
     ngx_uint_t                      strangers; /* that are still taken */
     ngx_msec_t                      admitted;  /* when that was made more */
 
@@ -97,6 +101,9 @@ struct ngx_http_lockbox_trail_conf_s {
 };
 
 
+static ngx_uint_t ngx_http_lockbox_trail_tenant(
+    ngx_http_lockbox_trail_worker_t *worker,
+    const ngx_http_lockbox_leg_t *leg);
 static ngx_uint_t ngx_http_lockbox_trail_admit(
     ngx_http_lockbox_trail_worker_t *worker,
     const ngx_http_lockbox_leg_t *leg);
@@ -123,7 +130,7 @@ static ngx_int_t ngx_http_lockbox_trail_name(ngx_pool_t *pool,
     ngx_str_t *name);
 static void ngx_http_lockbox_trail_exit_process(ngx_cycle_t *cycle);
 static void *ngx_http_lockbox_trail_create_conf(ngx_conf_t *cf);
-static char *ngx_http_lockbox_trail_init_conf(ngx_conf_t *cf, void *conf);
+static char *ngx_http_lockbox_trail_init_conf(ngx_conf_t *cf, void *data);
 
 
 static ngx_command_t  ngx_http_lockbox_trail_commands[] = {
@@ -193,9 +200,7 @@ ngx_http_lockbox_trail_add(ngx_http_lockbox_trail_conf_t *trail,
 
     worker = trail->worker;
 
-    /* what stood in a path may be no tenant at all */
-
-    if (worker == NULL || !ngx_lockbox_tenant_valid(&leg->tenant)) {
+    if (worker == NULL || !ngx_http_lockbox_trail_tenant(worker, leg)) {
         return;
     }
 
@@ -216,6 +221,33 @@ ngx_http_lockbox_trail_add(ngx_http_lockbox_trail_conf_t *trail,
     {
         ngx_post_event(&worker->timer, &ngx_posted_events);
     }
+}
+
+
+/*
+ * What stood in a path may be no tenant at all.  Records of one tenant follow
+ * each other, and to compare is cheaper than to judge.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_trail_tenant(ngx_http_lockbox_trail_worker_t *worker,
+    const ngx_http_lockbox_leg_t *leg)
+{
+    if (leg->tenant.len != 0
+        && ngx_lockbox_text_same(&leg->tenant, &worker->tenant))
+    {
+        return 1;
+    }
+
+    if (!ngx_lockbox_tenant_valid(&leg->tenant)) {
+        return 0;
+    }
+
+    worker->tenant.data = worker->text;
+    worker->tenant.len = leg->tenant.len;
+    ngx_memcpy(worker->text, leg->tenant.data, leg->tenant.len);
+
+    return 1;
 }
 
 
@@ -510,6 +542,7 @@ ngx_http_lockbox_trail_shipped(void *data, const ngx_lockbox_reply_t *reply)
         || ngx_lockbox_trail_left(&worker->trail)
            >= NGX_HTTP_LOCKBOX_TRAIL_BATCH)
     {
+        ngx_http_lockbox_trail_mark(worker);
         ngx_http_lockbox_trail_ship(worker);
         worker->timer.cancelable = ngx_http_lockbox_trail_may_go(worker);
     }

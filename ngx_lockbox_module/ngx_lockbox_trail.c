@@ -141,13 +141,21 @@ ngx_lockbox_trail_left(const ngx_lockbox_trail_t *trail)
 ngx_uint_t
 ngx_lockbox_trail_count(const ngx_str_t *lines)
 {
-    size_t      i;
-    ngx_uint_t  n;
+    u_char      *p, *end;
+    ngx_uint_t   n;
 
     n = 0;
+    p = lines->data;
+    end = p + lines->len;
 
-    for (i = 0; i < lines->len; i++) {
-        n += lines->data[i] == LF;
+    while (p < end) {
+        p = memchr(p, LF, (size_t) (end - p));
+        if (p == NULL) {
+            break;
+        }
+
+        p++;
+        n++;
     }
 
     return n;

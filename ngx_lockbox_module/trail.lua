@@ -22,6 +22,7 @@
 local worker, number, shipped, entries, retention, lines = unpack(ARGV)
 
 local WORKERS = 'lockbox:workers'
+local MOST_WORKERS = 1000
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -103,15 +104,26 @@ local function trim(tenants)
 end
 
 
--- Those that are gone without a word are known as long as their records.
+-- Those that are gone without a word are known as long as their records, but
+-- not any number of them.
 local function forget_workers()
-    local workers = redis.call('HGETALL', WORKERS)
+    local flat = redis.call('HGETALL', WORKERS)
+    local workers = {}
 
-    for i = 1, #workers, 2 do
-        local last = tonumber(string.match(workers[i + 1], ' (%d+)$'))
+    for i = 1, #flat, 2 do
+        workers[#workers + 1] = {
+            name = flat[i],
+            last = tonumber(string.match(flat[i + 1], ' (%d+)$')) or 0
+        }
+    end
 
-        if not last or last < tonumber(oldest) then
-            redis.call('HDEL', WORKERS, workers[i])
+    table.sort(workers, function(a, b)
+        return a.last > b.last
+    end)
+
+    for i, known in ipairs(workers) do
+        if i > MOST_WORKERS or known.last < tonumber(oldest) then
+            redis.call('HDEL', WORKERS, known.name)
         end
     end
 end
