@@ -30,6 +30,9 @@
 #define NGX_HTTP_LOCKBOX_TRAIL_RING   (4 * 1024 * 1024)
 #define NGX_HTTP_LOCKBOX_TRAIL_BATCH  65536
 
+/* Bytes of a mark: its names, a tenant, three times and a number fit. */
+#define NGX_HTTP_LOCKBOX_TRAIL_GAP  512
+
 /* The answer is a number, or the text of an error. */
 #define NGX_HTTP_LOCKBOX_TRAIL_REPLY  16384
 
@@ -113,7 +116,7 @@ static ngx_uint_t ngx_http_lockbox_trail_may_go(
 static void ngx_http_lockbox_trail_mark(
     ngx_http_lockbox_trail_worker_t *worker);
 static ngx_int_t ngx_http_lockbox_trail_mark_loss(
-    ngx_http_lockbox_trail_worker_t *worker, ngx_pool_t *pool,
+    ngx_http_lockbox_trail_worker_t *worker,
     const ngx_lockbox_trail_loss_t *loss);
 static void ngx_http_lockbox_trail_ship(
     ngx_http_lockbox_trail_worker_t *worker);
@@ -334,7 +337,6 @@ ngx_http_lockbox_trail_may_go(ngx_http_lockbox_trail_worker_t *worker)
 static void
 ngx_http_lockbox_trail_mark(ngx_http_lockbox_trail_worker_t *worker)
 {
-    ngx_pool_t                *pool;
     ngx_lockbox_trail_loss_t  *loss;
 
     if (!worker->drains
@@ -352,26 +354,16 @@ ngx_http_lockbox_trail_mark(ngx_http_lockbox_trail_worker_t *worker)
     }
 
     loss = ngx_lockbox_trail_loss(&worker->trail, NULL);
-    if (loss == NULL) {
-        return;
-    }
-
-    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, worker->log);
-    if (pool == NULL) {
-        return;
-    }
 
     while (loss != NULL
-           && ngx_http_lockbox_trail_mark_loss(worker, pool, loss) == NGX_OK)
+           && ngx_http_lockbox_trail_mark_loss(worker, loss) == NGX_OK)
     {
         worker->marked = ngx_current_msec;
         loss->lost = 0;
         loss = ngx_lockbox_trail_loss(&worker->trail, loss);
     }
 
-    ngx_destroy_pool(pool);
-
-    if (loss == NULL && worker->trail.nameless != 0) {
+    if (worker->trail.nameless != 0) {
         ngx_log_error(NGX_LOG_ERR, worker->log, 0,
                       "lockbox: %ui audit records of too many tenants did "
                       "not get to their streams", worker->trail.nameless);
@@ -380,34 +372,38 @@ ngx_http_lockbox_trail_mark(ngx_http_lockbox_trail_worker_t *worker)
 }
 
 
-/* NGX_DECLINED as long as there is no room for the mark itself. */
+/* A valid tenant and times need no escape. */
 
 static ngx_int_t
 ngx_http_lockbox_trail_mark_loss(ngx_http_lockbox_trail_worker_t *worker,
-    ngx_pool_t *pool, const ngx_lockbox_trail_loss_t *loss)
+    const ngx_lockbox_trail_loss_t *loss)
 {
-    ngx_str_t               record;
-    static const ngx_str_t  type = ngx_string("info");
-    static const ngx_str_t  action = ngx_string("gap");
+    u_char     *p;
+    u_char      text[NGX_HTTP_LOCKBOX_TRAIL_GAP];
+    ngx_str_t   now, since, until, record;
+    u_char      times[3][NGX_LOCKBOX_TIME_LEN];
 
-    const ngx_lockbox_field_t  fields[] = {
-        { NGX_LOCKBOX_FIELD_TIME, "@timestamp", NULL,
-          ngx_lockbox_clock_msec() },
-        { NGX_LOCKBOX_FIELD_TEXT, "event.type", &type, 0 },
-        { NGX_LOCKBOX_FIELD_TEXT, "event.action", &action, 0 },
-        { NGX_LOCKBOX_FIELD_TEXT, "organization.id", &loss->tenant, 0 },
-        { NGX_LOCKBOX_FIELD_INTEGER, "lockbox.lost", NULL,
-          (int64_t) loss->lost },
-        { NGX_LOCKBOX_FIELD_TIME, "lockbox.lost_since", NULL, loss->since },
-        { NGX_LOCKBOX_FIELD_TIME, "lockbox.lost_until", NULL, loss->until }
-    };
+    now.data = times[0];
+    since.data = times[1];
+    until.data = times[2];
 
-    if (ngx_lockbox_record_write(pool, fields,
-                                 sizeof(fields) / sizeof(fields[0]), &record)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    now.len = (size_t) (ngx_lockbox_record_time(now.data,
+                                                ngx_lockbox_clock_msec())
+                        - now.data);
+    since.len = (size_t) (ngx_lockbox_record_time(since.data, loss->since)
+                          - since.data);
+    until.len = (size_t) (ngx_lockbox_record_time(until.data, loss->until)
+                          - until.data);
+
+    p = ngx_snprintf(text, sizeof(text),
+                     "{\"@timestamp\":\"%V\",\"event.type\":\"info\","
+                     "\"event.action\":\"gap\",\"organization.id\":\"%V\","
+                     "\"lockbox.lost\":%ui,\"lockbox.lost_since\":\"%V\","
+                     "\"lockbox.lost_until\":\"%V\"}\n",
+                     &now, &loss->tenant, loss->lost, &since, &until);
+
+    record.data = text;
+    record.len = (size_t) (p - text);
 
     return ngx_lockbox_trail_put(&worker->trail, &loss->tenant, 0, &record);
 }
