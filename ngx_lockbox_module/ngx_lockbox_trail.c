@@ -148,12 +148,7 @@ ngx_lockbox_trail_count(const ngx_str_t *lines)
     p = lines->data;
     end = p + lines->len;
 
-    while (p < end) {
-        p = memchr(p, LF, (size_t) (end - p));
-        if (p == NULL) {
-            break;
-        }
-
+    while ((p = memchr(p, LF, (size_t) (end - p))) != NULL) {
         p++;
         n++;
     }

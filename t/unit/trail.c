@@ -25,6 +25,7 @@ static u_char               memory[RING];
 static void
 begin(void)
 {
+    ngx_memset(&trail, 0xa5, sizeof(trail));
     ngx_lockbox_trail_init(&trail, memory, RING);
 }
 
@@ -129,6 +130,19 @@ wrapping(void)
     ngx_lockbox_trail_take(&trail, 44);
     looks(100, "-e {5.............}\n", 1, "and from its beginning");
     is(trail.number, 5, "the fifth");
+
+    /* 40 bytes at the end, 20 at the beginning, and 20 between */
+
+    begin();
+    (void) put("a", 0, "{1.............}\n");
+    (void) put("b", 0, "{2.............}\n");
+    (void) put("c", 0, "{3.............}\n");
+    ngx_lockbox_trail_take(&trail, 40);
+    is(put("d", 0, "{4.............}\n"), NGX_OK, "at the beginning");
+    is(put("e", 0, "{5..............}\n"), NGX_DECLINED, "not over the oldest");
+    is(put("e", 0, "{5.............}\n"), NGX_OK, "but up to it");
+    ngx_lockbox_trail_take(&trail, 20);
+    looks(100, "-d {4.............}\n-e {5.............}\n", 1, "both");
 }
 
 
@@ -255,6 +269,7 @@ losses(void)
     }
 
     is(trail.nameless, 0, "each tenant has a place");
+    is(NGX_LOCKBOX_TRAIL_TENANT, 64, "which is as long as a tenant may be");
 
     tenant.len = NGX_LOCKBOX_TRAIL_TENANT;
     ngx_memset(name, 'x', sizeof(name));
