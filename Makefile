@@ -180,7 +180,8 @@ $(objs)/Makefile: config config.make $(build)/inputs
 	    $(linkage)=$(CURDIR) > $(CURDIR)/$(build)/configure.log \
 	    || { tail -n 20 $(CURDIR)/$(build)/configure.log >&2; exit 1; }
 
-$(assets): admin/workflow.lua config.make | $(objs)/Makefile
+$(assets): admin/workflow.lua ngx_lockbox_module/trail.lua config.make \
+           | $(objs)/Makefile
 	@$(MAKE) -s -C $(NGINX_SRC) -f $(objs)/Makefile $@
 
 $(module): $(objs)/Makefile $(assets) $(sources) $(headers)
@@ -402,8 +403,10 @@ build/lint/cppcheck: $(sources) $(headers)
 	@touch $@
 
 
-# What admin/ embeds
+# What admin/ and the trail embed
 
 $(patsubst %.c,$(build)/unit/obj/%.o,$(filter admin/%,$(sources))) \
     $(patsubst %.c,$(build)/fuzz/obj/%.o,$(filter admin/%,$(sources))) \
-    $(filter build/lint/admin/%,$(lint_stamps)): $(assets)
+    $(filter build/lint/admin/% %/ngx_http_lockbox_trail.tidy \
+        %/ngx_http_lockbox_trail.clang %/ngx_http_lockbox_trail.analyzer, \
+        $(lint_stamps)): $(assets)

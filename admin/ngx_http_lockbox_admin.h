@@ -142,7 +142,10 @@ ngx_uint_t ngx_http_lockbox_admin_customers(
     const ngx_http_lockbox_admin_conf_t *conf, const ngx_str_t *tenant);
 
 
-/* What the calls do: ngx_http_lockbox_admin_requests.c, _decisions.c. */
+/*
+ * What the calls do: ngx_http_lockbox_admin_requests.c, _decisions.c,
+ * _audit.c.
+ */
 void ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_show(ngx_http_lockbox_admin_call_t *call);
@@ -150,6 +153,7 @@ void ngx_http_lockbox_admin_whoami(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call);
+void ngx_http_lockbox_admin_audit(ngx_http_lockbox_admin_call_t *call);
 
 /* And those on a policy: ngx_http_lockbox_admin_policy.c. */
 void ngx_http_lockbox_admin_get_policy(ngx_http_lockbox_admin_call_t *call);

@@ -4,6 +4,7 @@
 
 #include "ngx_http_lockbox_admin.h"
 #include "ngx_http_lockbox_certificate.h"
+#include "ngx_http_lockbox_trail.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_text.h"
 
@@ -313,6 +314,8 @@ ngx_http_lockbox_admin_init(ngx_conf_t *cf)
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
     conf = ngx_http_conf_get_module_main_conf(cf,
                                               ngx_http_lockbox_admin_module);
+
+    ngx_http_lockbox_trail_keep(cf, conf->retention);
 
     if (conf->mounted
         && ngx_http_lockbox_admin_complete(cf, mcf) != NGX_OK)

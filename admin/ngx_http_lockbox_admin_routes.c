@@ -90,6 +90,9 @@ const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[] = {
       NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0,
       ngx_http_lockbox_admin_put_policy },
 
+    { NGX_HTTP_GET, "v1/tenants/{t}/audit", ngx_string("audit_read"),
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 0, ngx_http_lockbox_admin_audit },
+
     { 0, NULL, ngx_null_string, NGX_HTTP_LOCKBOX_BODY_NONE, 0, 0, NULL }
 };
 

@@ -75,6 +75,12 @@ static ngx_int_t ngx_lockbox_workflow_read_list(ngx_pool_t *pool,
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result);
 static ngx_int_t ngx_lockbox_workflow_read_due(ngx_pool_t *pool,
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result);
+static ngx_int_t ngx_lockbox_workflow_read_audit(ngx_pool_t *pool,
+    const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result);
+static ngx_array_t *ngx_lockbox_workflow_texts(ngx_pool_t *pool,
+    const ngx_lockbox_reply_t *reply, size_t i);
+static ngx_int_t ngx_lockbox_workflow_text(ngx_pool_t *pool,
+    const ngx_str_t *text, ngx_str_t *copy);
 static ngx_int_t ngx_lockbox_workflow_decision(
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result);
 static json_t *ngx_lockbox_workflow_entry(const ngx_lockbox_reply_t *entry);
@@ -91,6 +97,7 @@ static void ngx_lockbox_workflow_cleanup(void *data);
 static const ngx_lockbox_workflow_form_t  ngx_lockbox_workflow_forms[] = {
     { "list", ngx_lockbox_workflow_read_list },
     { "due", ngx_lockbox_workflow_read_due },
+    { "audit", ngx_lockbox_workflow_read_audit },
     { NULL, ngx_lockbox_workflow_read_request }
 };
 
@@ -361,16 +368,14 @@ ngx_lockbox_workflow_read_list(ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    result->next.data = ngx_pnalloc(pool, cursor.text.len + 1);
     result->requests = ngx_lockbox_json_own(pool, json_array());
 
-    if (result->next.data == NULL || result->requests == NULL) {
+    if (result->requests == NULL
+        || ngx_lockbox_workflow_text(pool, &cursor.text, &result->next)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
-
-    ngx_memcpy(result->next.data, cursor.text.data, cursor.text.len);
-    result->next.data[cursor.text.len] = '\0';
-    result->next.len = cursor.text.len;
 
     for (i = 0; i < page.nelts; i++) {
         if (ngx_lockbox_workflow_at(&page, i, NGX_LOCKBOX_RESP_ARRAY, &entry)
@@ -418,6 +423,98 @@ ngx_lockbox_workflow_read_due(ngx_pool_t *pool,
             return NGX_ERROR;
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* { result, cursor, { record, ... }, time, { worker, time, ... } } */
+
+static ngx_int_t
+ngx_lockbox_workflow_read_audit(ngx_pool_t *pool,
+    const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result)
+{
+    ngx_lockbox_reply_t  cursor, complete;
+
+    if (ngx_lockbox_workflow_decision(reply, result) != NGX_OK
+        || ngx_lockbox_workflow_at(reply, 1, NGX_LOCKBOX_RESP_STRING, &cursor)
+           != NGX_OK
+        || ngx_lockbox_workflow_at(reply, 3, NGX_LOCKBOX_RESP_STRING,
+                                   &complete)
+           != NGX_OK
+        || ngx_lockbox_workflow_text(pool, &cursor.text, &result->next)
+           != NGX_OK
+        || ngx_lockbox_workflow_text(pool, &complete.text, &result->complete)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    result->records = ngx_lockbox_workflow_texts(pool, reply, 2);
+    result->silent = ngx_lockbox_workflow_texts(pool, reply, 4);
+
+    return result->records != NULL && result->silent != NULL
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+/* The texts that element "i" of the reply is a list of, or NULL. */
+
+static ngx_array_t *
+ngx_lockbox_workflow_texts(ngx_pool_t *pool, const ngx_lockbox_reply_t *reply,
+    size_t i)
+{
+    size_t                n;
+    ngx_str_t            *text;
+    ngx_array_t          *texts;
+    ngx_lockbox_reply_t   list, element;
+
+    if (ngx_lockbox_workflow_at(reply, i, NGX_LOCKBOX_RESP_ARRAY, &list)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    texts = ngx_palloc(pool, sizeof(ngx_array_t));
+
+    if (texts == NULL
+        || ngx_array_init(texts, pool, list.nelts + 1, sizeof(ngx_str_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    for (n = 0; n < list.nelts; n++) {
+        text = ngx_array_push(texts);
+
+        if (text == NULL
+            || ngx_lockbox_workflow_at(&list, n, NGX_LOCKBOX_RESP_STRING,
+                                       &element)
+               != NGX_OK
+            || ngx_lockbox_workflow_text(pool, &element.text, text) != NGX_OK)
+        {
+            return NULL;
+        }
+    }
+
+    return texts;
+}
+
+
+/* A copy, which must outlive the reply, with a NUL behind it. */
+
+static ngx_int_t
+ngx_lockbox_workflow_text(ngx_pool_t *pool, const ngx_str_t *text,
+    ngx_str_t *copy)
+{
+    copy->len = text->len;
+    copy->data = ngx_pnalloc(pool, text->len + 1);
+
+    if (copy->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_cpymem(copy->data, text->data, text->len) = '\0';
 
     return NGX_OK;
 }

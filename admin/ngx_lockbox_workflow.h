@@ -45,8 +45,17 @@ typedef struct {
      */
     json_t                   *requests;
 
-    /* Lists: where the next page begins, empty at the end. */
+    /* Lists and "audit": where the next page begins, empty at the end. */
     ngx_str_t                 next;
+
+    /*
+     * "audit": the records; the time (Unix ms) up to which they are complete,
+     * as text, empty if nobody knows; and workers that are not heard of, each
+     * one followed by its time.  Arrays of ngx_str_t, else NULL.
+     */
+    ngx_array_t              *records;
+    ngx_str_t                 complete;
+    ngx_array_t              *silent;
 } ngx_lockbox_workflow_result_t;
 
 

@@ -22,6 +22,8 @@
 --   lockbox:{T}:policy            hash, the tenant's policy
 --   lockbox:{T}:events            stream, an entry for each step: event id
 --                                 state version at iss sub
+--   lockbox:{T}:audit             stream, an entry for each audit record, and
+--   lockbox:workers               hash of who writes them: both trail.lua's
 --
 -- Events: filed approved denied asked answered cancelled completed revoked
 -- collected, and lapsed expired, which are nobody's (empty iss and sub);
@@ -63,6 +65,9 @@
 --   due          { "ok", { { tenant, id }, ... } }
 --   policy       { result, { field, value, ... }, {} }: the version, and those
 --                that are there as policy:<version>
+--   audit        { result, cursor of the next page or "", { record, ... },
+--                time up to which all workers that are heard of have written
+--                (ms) or "", { worker, time (ms), ... } for all others }
 --
 -- Results, in the order in which they are found: not_found (also when not
 -- visible), forbidden_role, own_request, conflict (state), same_person,
@@ -77,6 +82,12 @@ local EXAMINED = 500
 local LONGEST_PAGE = 100
 local POLICIES_KEPT = 16
 local READ_AT_ONCE = 100
+
+-- Of records: bytes of a page, entries that are read at once, and after how
+-- long a worker that gives no sign of life is no longer waited for.
+local LARGEST_PAGE = 1000000
+local RECORDS_AT_ONCE = 50
+local LONGEST_SILENCE = 30000
 
 -- Sums and products of such numbers are still times that Redis takes.
 local LARGEST = 1e14
@@ -1384,6 +1395,115 @@ local function list(args)
 end
 
 
+-- Audit records, newest first.  A place in a stream is an entry's own id; it
+-- means nothing but a time in another one.
+
+local function audit_key(tenant)
+    return 'lockbox:{' .. tenant .. '}:audit'
+end
+
+
+-- The newest entry that may be shown, for XREVRANGE; nil for a bad cursor.
+local function audit_begin(args)
+    local newest = args['until'] and digits(math.max(args['until'] - 1, 0))
+
+    if not args.cursor then
+        return newest or '+'
+    end
+
+    local time, place = string.match(args.cursor, '^(%d+)%-(%d+)$')
+
+    if not time or #time > 15 or #place > 15 or tonumber(time) == 0 then
+        return nil
+    end
+
+    if newest and tonumber(time) > tonumber(newest) then
+        return newest
+    end
+
+    return '(' .. args.cursor
+end
+
+
+local function record_in(entry)
+    for i = 1, #entry[2], 2 do
+        if entry[2][i] == 'record' then
+            return entry[2][i + 1]
+        end
+    end
+end
+
+
+-- No text of a record has a quotation mark that is not escaped.
+local function is_about(record, id)
+    return not id or string.find(record, '"lockbox.request_id":"' .. id .. '"',
+                                 1, true)
+end
+
+
+-- What the workers have said of themselves: up to when all has been written
+-- by those that are heard of, and the others.
+local function workers_by_silence()
+    local workers = redis.call('HGETALL', 'lockbox:workers')
+    local complete, silent = nil, {}
+
+    for i = 1, #workers, 2 do
+        local last = tonumber(string.match(workers[i + 1], '^%d+ (%d+)$'))
+
+        if last and now - last < LONGEST_SILENCE then
+            complete = math.min(complete or last, last)
+        elseif last and #silent < 2 * LONGEST_PAGE then
+            silent[#silent + 1] = workers[i]
+            silent[#silent + 1] = digits(last)
+        end
+    end
+
+    return complete and digits(complete) or '', silent
+end
+
+
+-- A page is short when the records that are asked for are few among many, or
+-- long ones.
+local function audit(args)
+    local key = audit_key(args.tenant)
+    local oldest = digits(math.max(args.since or 0, now - args.retention))
+    local newest = audit_begin(args)
+    local complete, silent = workers_by_silence()
+    local page, size, examined = {}, 0, 0
+
+    if not newest then
+        return { 'invalid_cursor', '', page, complete, silent }
+    end
+
+    while true do
+        local entries = redis.call('XREVRANGE', key, newest, oldest, 'COUNT',
+                                   RECORDS_AT_ONCE)
+
+        for _, entry in ipairs(entries) do
+            if #page == args.limit or size >= LARGEST_PAGE
+               or examined == EXAMINED
+            then
+                return { 'ok', string.sub(newest, 2), page, complete, silent }
+            end
+
+            local record = record_in(entry)
+
+            if record and is_about(record, args.request) then
+                page[#page + 1] = record
+                size = size + #record
+            end
+
+            examined = examined + 1
+            newest = '(' .. entry[1]
+        end
+
+        if #entries < RECORDS_AT_ONCE then
+            return { 'ok', '', page, complete, silent }
+        end
+    end
+end
+
+
 -- Arguments: a shape is a table of members and their shapes, or the name of a
 -- kind; those with a question mark may be missing.
 
@@ -1583,6 +1703,12 @@ local ACTIONS = {
     set_policy = { run = set_policy, args = {
         actor = ACTOR, tenant = 'tenant', version = 'count',
         decision = 'text', decided_at = 'whole'
+    } },
+
+    -- who may read it the caller has seen to
+    audit = { run = audit, args = {
+        tenant = 'tenant', limit = 'limit', cursor = 'text?', since = 'count?',
+        ['until'] = 'count?', request = 'id?', retention = 'whole'
     } },
 
     due = { run = due, args = { limit = 'whole' } },

@@ -5,6 +5,7 @@
 
 #include "ngx_http_lockbox_audit.h"
 #include "ngx_http_lockbox_module.h"
+#include "ngx_http_lockbox_trail.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_journal.h"
 #include "ngx_lockbox_record.h"
@@ -27,6 +28,8 @@ typedef struct {
 typedef struct {
     ngx_array_t           journals;      /* of ngx_lockbox_journal_t */
     ngx_int_t             request_id;    /* index of $request_id */
+
+    ngx_http_lockbox_trail_conf_t  *trail;
 
     /* NULL outside of a worker */
     ngx_http_lockbox_audit_worker_t
@@ -85,7 +88,7 @@ static void ngx_http_lockbox_fields_id(ngx_http_lockbox_fields_t *fields,
 static ngx_int_t ngx_http_lockbox_audit_common(ngx_pool_t *pool,
     const ngx_http_lockbox_leg_t *leg, ngx_str_t *common);
 static ngx_int_t ngx_http_lockbox_audit_write(ngx_pool_t *pool,
-    ngx_http_lockbox_audit_conf_t *acf,
+    ngx_http_lockbox_audit_conf_t *acf, const ngx_http_lockbox_leg_t *leg,
     const ngx_http_lockbox_fields_t *fields, ngx_log_t *log);
 static void ngx_http_lockbox_field(ngx_http_lockbox_fields_t *fields,
     ngx_lockbox_field_type_e type, const char *name, size_t len,
@@ -251,7 +254,7 @@ ngx_http_lockbox_audit_intent(ngx_http_request_t *r,
     ngx_http_lockbox_field_part(&fields, &common);
     ngx_http_lockbox_fields_id(&fields, acf, r, &id);
 
-    if (ngx_http_lockbox_audit_write(r->pool, acf, &fields,
+    if (ngx_http_lockbox_audit_write(r->pool, acf, leg, &fields,
                                      r->connection->log)
         != NGX_OK)
     {
@@ -281,7 +284,9 @@ ngx_http_lockbox_audit_step(ngx_cycle_t *cycle, ngx_pool_t *pool,
     acf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_lockbox_audit_module);
 
-    if (ngx_http_lockbox_audit_common(pool, leg, &common) != NGX_OK) {
+    if (acf == NULL
+        || ngx_http_lockbox_audit_common(pool, leg, &common) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -294,7 +299,7 @@ ngx_http_lockbox_audit_step(ngx_cycle_t *cycle, ngx_pool_t *pool,
 
     ngx_http_lockbox_field_part(&fields, &common);
 
-    return ngx_http_lockbox_audit_write(pool, acf, &fields, pool->log);
+    return ngx_http_lockbox_audit_write(pool, acf, leg, &fields, pool->log);
 }
 
 
@@ -365,7 +370,7 @@ ngx_http_lockbox_audit_outcome(ngx_http_lockbox_audit_conf_t *acf,
 
     /* too late to refuse anything; the journal has counted the loss */
 
-    (void) ngx_http_lockbox_audit_write(r->pool, acf, &fields,
+    (void) ngx_http_lockbox_audit_write(r->pool, acf, leg, &fields,
                                         r->connection->log);
 }
 
@@ -524,7 +529,7 @@ ngx_http_lockbox_audit_common(ngx_pool_t *pool,
 
 static ngx_int_t
 ngx_http_lockbox_audit_write(ngx_pool_t *pool,
-    ngx_http_lockbox_audit_conf_t *acf,
+    ngx_http_lockbox_audit_conf_t *acf, const ngx_http_lockbox_leg_t *leg,
     const ngx_http_lockbox_fields_t *fields, ngx_log_t *log)
 {
     ngx_str_t  line, room;
@@ -543,7 +548,13 @@ ngx_http_lockbox_audit_write(ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    return ngx_lockbox_journal_write(&acf->journals, &line, log);
+    if (ngx_lockbox_journal_write(&acf->journals, &line, log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_lockbox_trail_add(acf->trail, leg, &line);
+
+    return NGX_OK;
 }
 
 
@@ -575,6 +586,7 @@ ngx_http_lockbox_audit_init(ngx_conf_t *cf)
     acf = ngx_http_conf_get_module_main_conf(cf,
                                              ngx_http_lockbox_audit_module);
 
+    acf->trail = ngx_http_lockbox_trail_conf(cf);
     acf->request_id = ngx_http_get_variable_index(cf, &name);
     if (acf->request_id == NGX_ERROR) {
         return NGX_ERROR;

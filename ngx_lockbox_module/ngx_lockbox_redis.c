@@ -831,8 +831,11 @@ ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis)
             return NGX_ERROR;
         }
 
-        /* the password was among it */
-        ngx_explicit_memzero(out->pos, n);
+        if (!redis->ready) {
+            /* the password was among it */
+            ngx_explicit_memzero(out->pos, n);
+        }
+
         out->pos += n;
     }
 
@@ -1215,8 +1218,11 @@ static void
 ngx_lockbox_redis_free_text(ngx_lockbox_redis_command_t *command)
 {
     if (command->text.data) {
-        /* it may be the password's */
-        ngx_explicit_memzero(command->text.data, command->text.len);
+        if (!command->redis->ready) {
+            /* it may be the password's */
+            ngx_explicit_memzero(command->text.data, command->text.len);
+        }
+
         ngx_lockbox_resp_command_free(&command->text);
     }
 }

@@ -280,6 +280,7 @@ is(own()->json->{headers}{authorization}, 'Bearer own',
 # The rights in Redis: those that are needed, no more, no less
 
 call('auditor', 'GET', "/lockbox/v1/requests?limit=1");
+call('auditor', 'GET', "/lockbox/v1/tenants/acme/audit?limit=1");
 
 sub used {
     my ($stats) = $operator->command('INFO', 'commandstats');
@@ -291,6 +292,10 @@ sub used {
 
 # deadlines are looked for every few seconds
 $t->wait_for(sub { grep { $_ eq 'zrangebyscore' } used() }, undef, 'a sweep');
+
+# and a worker that goes says so
+$t->reload;
+$t->wait_for(sub { grep { $_ eq 'hdel' } used() }, undef, 'a leave');
 
 my ($user) = $rules =~ /^user lockbox (.*)/m;
 

@@ -464,7 +464,7 @@ sub vitals {
 
     $t->wait_for(sub {
         my @clients = $t->redis_cmd('CLIENT', 'LIST') =~ /name=lockbox-/g;
-        return @clients == 3 * @workers;
+        return @clients == 4 * @workers;
     }, undef, 'all connections to Redis');
 
     $t->wait_for(sub { !open_connections($t->port(8080)) }, undef,

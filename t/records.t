@@ -304,6 +304,8 @@ call('engineer', 'POST', $API, json => { a => 'x' x 70000 });
 call('engineer', 'DELETE', $API);
 call('engineer', 'GET', '/lockbox/nowhere');
 call('engineer', 'GET', "$API?limit=none");
+call($_, 'GET', '/lockbox/v1/tenants/acme/audit')
+    for qw(customer auditor engineer);
 call('engineer', 'GET', "$API/" . Test::Lockbox::Conf::uuid7());
 knock(undef, 'GET', '/lockbox/v1/whoami');
 knock(undef, 'GET', '/lockbox/v1/jwks.json', Accept => '*/*');

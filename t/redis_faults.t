@@ -76,6 +76,21 @@ my %WRONG_LIST = (
     'the answer about a request' => [ 'ok', [ 'id', 'x' ], [] ],
 );
 
+my %WRONG_AUDIT = (
+    %WRONG,
+    'the answer to a list' => [ 'ok', '', [] ],
+    'no workers' => [ 'ok', '', [], '1' ],
+    'a number for a cursor' => [ 'ok', \":1\r\n", [], '1', [] ],
+    'a text for records' => [ 'ok', '', '{}', '1', [] ],
+    'a number for a record' => [ 'ok', '', [ \":1\r\n" ], '1', [] ],
+    'a list for a record' => [ 'ok', '', [ [] ], '1', [] ],
+    'a record of another' =>
+        [ 'ok', '', [ '{"organization.id":"globex"}' ], '1', [] ],
+    'a number for a time' => [ 'ok', '', [], \":1\r\n", [] ],
+    'a text for workers' => [ 'ok', '', [], '1', 'x' ],
+    'nil for a worker' => [ 'ok', '', [], '1', [ \$NIL, '1' ] ],
+);
+
 my $t = Test::Lockbox->new;
 my $fake = Test::Lockbox::FakeRedis->new($t);
 
@@ -165,7 +180,8 @@ sub answers {
 # What Redis was asked for somebody; sweep and watch ask by themselves.
 sub asked {
     return $fake->seen(qr/^(?!CONNECT|CLIENT|AUTH|SELECT|SUBSCRIBE|PING
-                              |DEL\ lockbox:heartbeat|EVAL.*\ 0\ due\ )/sx);
+                              |DEL\ lockbox:heartbeat|EVAL.*\ 0\ due[ ]
+                              |EVAL\ --\ Appends)/sx);
 }
 
 # What becomes of a call, or of a request with that grant, once Redis can be
@@ -804,6 +820,11 @@ sub lists {
 
     unusable('list', 'list', $work, \%WRONG_LIST);
     is(outcome($work->()), '200 ok', 'and then it is listed');
+
+    $work = sub { ask('customer', 'GET', '/lockbox/v1/tenants/acme/audit') };
+
+    unusable('audit', 'audit', $work, \%WRONG_AUDIT);
+    is(outcome($work->()), '200 ok', 'and then it is read');
 }
 
 # What was sent may have happened; whoever asks again finds out.

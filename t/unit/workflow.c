@@ -90,7 +90,16 @@ static const answer_t  answers[] = {
              "*2\r\n$6\r\nglobex\r\n$1\r\n8\r\n",
       NGX_LOCKBOX_ALLOW, "[{\"id\":\"7\",\"tenant\":\"acme\"},"
                          "{\"id\":\"8\",\"tenant\":\"globex\"}] " },
-    { "due", "*2\r\n$2\r\nok\r\n*0\r\n", NGX_LOCKBOX_ALLOW, "[] " }
+    { "due", "*2\r\n$2\r\nok\r\n*0\r\n", NGX_LOCKBOX_ALLOW, "[] " },
+
+    { "audit", "*5\r\n$2\r\nok\r\n$3\r\n1-2\r\n"
+               "*2\r\n$3\r\n{1}\r\n$3\r\n{2}\r\n$3\r\n100\r\n"
+               "*2\r\n$1\r\nw\r\n$2\r\n90\r\n",
+      NGX_LOCKBOX_ALLOW, "{1}|{2}|1-2 100 w|90|" },
+    { "audit", "*5\r\n$2\r\nok\r\n$0\r\n\r\n*0\r\n$0\r\n\r\n*0\r\n",
+      NGX_LOCKBOX_ALLOW, "  " },
+    { "audit", "*5\r\n$14\r\ninvalid_cursor\r\n$0\r\n\r\n*0\r\n"
+               "$0\r\n\r\n*0\r\n", NGX_LOCKBOX_INVALID_MEMBER, "  " }
 };
 
 
@@ -154,7 +163,22 @@ static const answer_t  unusable[] = {
     { "due", "*2\r\n$2\r\nok\r\n*1\r\n$1\r\nx\r\n", 0, "text as a pair" },
     { "due", "*2\r\n$2\r\nok\r\n*1\r\n*1\r\n$4\r\nacme\r\n", 0, "half a pair" },
     { "due", "*2\r\n$2\r\nok\r\n*1\r\n*2\r\n:1\r\n$1\r\n7\r\n", 0,
-      "a number as a tenant" }
+      "a number as a tenant" },
+
+    { "audit", "*4\r\n$2\r\nok\r\n$0\r\n\r\n*0\r\n$0\r\n\r\n", 0,
+      "no workers" },
+    { "audit", "*5\r\n$4\r\nfine\r\n$0\r\n\r\n*0\r\n$0\r\n\r\n*0\r\n", 0,
+      "a word that is none" },
+    { "audit", "*5\r\n$2\r\nok\r\n:0\r\n*0\r\n$0\r\n\r\n*0\r\n", 0,
+      "a number as the cursor" },
+    { "audit", "*5\r\n$2\r\nok\r\n$0\r\n\r\n$1\r\nx\r\n$0\r\n\r\n*0\r\n",
+      0, "text as records" },
+    { "audit", "*5\r\n$2\r\nok\r\n$0\r\n\r\n*1\r\n:1\r\n$0\r\n\r\n"
+               "*0\r\n", 0, "a number as a record" },
+    { "audit", "*5\r\n$2\r\nok\r\n$0\r\n\r\n*0\r\n:1\r\n*0\r\n", 0,
+      "a number as a time" },
+    { "audit", "*5\r\n$2\r\nok\r\n$0\r\n\r\n*0\r\n$0\r\n\r\n"
+               "$1\r\nx\r\n", 0, "text as workers" }
 };
 
 
@@ -294,6 +318,48 @@ reply(const char *wire)
 }
 
 
+/* Each of them with a "|" behind it. */
+
+static u_char *
+join(u_char *p, const ngx_array_t *texts)
+{
+    ngx_str_t   *text;
+    ngx_uint_t   i;
+
+    text = texts->elts;
+
+    for (i = 0; i < texts->nelts; i++) {
+        p = ngx_cpymem(p, text[i].data, text[i].len);
+        *p++ = '|';
+    }
+
+    return p;
+}
+
+
+/* The records, where they go on, the time, and the workers. */
+
+static ngx_str_t
+show_audit(void)
+{
+    u_char         *p;
+    ngx_str_t       text;
+    static u_char   shown[256];
+
+    p = join(shown, result.records);
+    p = ngx_cpymem(p, result.next.data, result.next.len);
+    *p++ = ' ';
+    p = ngx_cpymem(p, result.complete.data, result.complete.len);
+    *p++ = ' ';
+    p = join(p, result.silent);
+
+    text.data = shown;
+    text.len = (size_t) (p - shown);
+
+    return text;
+}
+
+
 /* The request, or the requests and behind them where the list goes on. */
 
 static ngx_str_t
@@ -305,6 +371,10 @@ show(ngx_pool_t *pool)
     const json_t  *shown;
 
     ngx_str_null(&text);
+
+    if (result.records) {
+        return show_audit();
+    }
 
     shown = result.requests ? result.requests : result.request;
 

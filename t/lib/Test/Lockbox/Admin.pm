@@ -327,14 +327,16 @@ sub make_due {
     }
 }
 
-# Everything that is there, by key: what it holds and when it goes.
+# Everything that is there, by key: what it holds and when it goes; without the
+# trail, which has something to say of everything.
 sub contents {
     my %READ = (
         hash => [ 'HGETALL' ], zset => [ 'ZRANGE', 0, -1, 'WITHSCORES' ],
         stream => [ 'XRANGE', '-', '+' ], string => [ 'GET' ],
     );
 
-    my @keys = sort @{ redis('KEYS', '*') };
+    my @keys = sort grep { !/^lockbox:(?:workers$|\{.*\}:audit$)/ }
+               @{ redis('KEYS', '*') };
     my @types = pipeline(map { [ 'TYPE', $_ ] } @keys);
     my @ends = pipeline(map { [ 'PEXPIRETIME', $_ ] } @keys);
     my @values = pipeline(map {
