@@ -22,7 +22,7 @@ typedef struct {
     /*
      * NGX_LOCKBOX_ALLOW when the script did what was asked, else NOT_FOUND,
      * FORBIDDEN_ROLE, OWN_REQUEST, SAME_PERSON, CONFLICT, INVALID_MEMBER (the
-     * cursor of a list), STORE_UNAVAILABLE (no usable answer: what was asked
+     * cursor of a page), STORE_UNAVAILABLE (no usable answer: what was asked
      * may or may not have happened), or INTERNAL_ERROR (the script refused
      * the worker's clock).
      */
@@ -41,7 +41,14 @@ typedef struct {
      */
     json_t                   *requests;
 
-    /* Lists: where the next page begins, empty at the end. */
+    /*
+     * "events": an array of objects, every field of an event as a string, and
+     * "cursor", its id.  For one request the same, of what has just happened;
+     * NULL when nothing has.
+     */
+    json_t                   *events;
+
+    /* Lists and events: where the next page begins; lists: empty at the end */
     ngx_str_t                 next;
 } ngx_lockbox_workflow_result_t;
 
