@@ -56,6 +56,7 @@ static const ngx_http_lockbox_event_member_t  ngx_http_lockbox_event[] = {
     { "stage", "stage", NGX_HTTP_LOCKBOX_EVENT_TEXT },
     { "opens", "opens", NGX_HTTP_LOCKBOX_EVENT_TEXT },
     { "settles", "settles", NGX_HTTP_LOCKBOX_EVENT_TEXT },
+    { "preapproval", "preapproval", NGX_HTTP_LOCKBOX_EVENT_TEXT },
     { "at", "at", NGX_HTTP_LOCKBOX_EVENT_TIME },
     { NULL, NULL, NGX_HTTP_LOCKBOX_EVENT_TEXT }
 };

@@ -29,8 +29,9 @@
 -- request as it then is id state version engineer_iss engineer_sub.  "stage"
 -- is the stage whose approval is still needed; "opens" names it when the event
 -- is what asks for it, and "settles" a stage that needs no more answers: what
--- was sent because of the event that opened it can be withdrawn.  An event has
--- the same id in all streams, and in each stream ids only grow.
+-- was sent because of the event that opened it can be withdrawn.
+-- "preapproval" names what stood in for somebody.  What is empty is left out.
+-- An event has the same id in all streams, and in each stream ids only grow.
 --
 -- Fields of a request, all text, absent until they mean something:
 --   id tenant state version engineer_iss engineer_sub justification reason
@@ -313,8 +314,13 @@ local announced = {}
 local last_announced = { time = 0, place = 0 }
 
 
+-- A question does not settle the stage that asks it.
 local function stage_of(fields)
     local state = STATES[fields.state]
+
+    if fields.state == 'needs_info' then
+        return fields.asked_by_stage
+    end
 
     return state and state.stage
 end
@@ -364,7 +370,7 @@ local function announce(event, fields, actor)
                     'at', digits(now), 'iss', actor.iss, 'sub', actor.sub }
 
     local function add(name, value)
-        if value then
+        if value and value ~= '' then
             entry[#entry + 1] = name
             entry[#entry + 1] = value
         end
@@ -379,6 +385,7 @@ local function announce(event, fields, actor)
     add('stage', stage)
     add('opens', stage ~= before and stage)
     add('settles', stage ~= before and before)
+    add('preapproval', actor.preapproval)
 
     for stream, kept in pairs(streams) do
         write('XADD', stream, 'MAXLEN', '~', kept, id_of(id), unpack(entry))
