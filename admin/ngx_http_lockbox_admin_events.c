@@ -300,10 +300,10 @@ ngx_http_lockbox_admin_events_args(const ngx_lockbox_identity_t *identity,
 void
 ngx_http_lockbox_admin_events(ngx_http_lockbox_admin_call_t *call)
 {
+    ngx_lockbox_fault_t              fault;
     ngx_http_lockbox_events_query_t  query;
 
     ngx_memzero(&query, sizeof(ngx_http_lockbox_events_query_t));
-    query.limit = NGX_HTTP_LOCKBOX_EVENTS_PAGE;
 
     if (ngx_http_lockbox_admin_query(call, ngx_http_lockbox_events_query,
                                      &query)
@@ -313,8 +313,20 @@ ngx_http_lockbox_admin_events(ngx_http_lockbox_admin_call_t *call)
     }
 
     if (ngx_http_lockbox_events_streamed(call->request)) {
+
+        if (query.limit != 0) {
+            ngx_str_set(&fault.member, "limit");
+            fault.reason = "A stream has no pages.";
+            ngx_http_lockbox_admin_refuse_member(call, &fault);
+            return;
+        }
+
         ngx_http_lockbox_admin_stream(call, &query.cursor);
         return;
+    }
+
+    if (query.limit == 0) {
+        query.limit = NGX_HTTP_LOCKBOX_EVENTS_PAGE;
     }
 
     ngx_http_lockbox_admin_step(call, "events",

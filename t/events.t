@@ -41,6 +41,7 @@ parameters();
 methods();
 after_retention();
 forged_entries();
+of_a_tenant();
 without_redis();
 
 done_testing();
@@ -287,6 +288,34 @@ sub forged_entries {
               'the next one comes in all streams');
     is_deeply(happened('manager', cursor => $page->{next}), [ 'filed acme' ],
               '... with one id');
+
+    # a name that nothing of ours has
+    redis('XADD', 'lockbox:events', '*', event => "x\ndata: y", tenant => 'a',
+          at => 1, iss => 'x', sub => 'x');
+    is(outcome(ask('manager', 'GET', "$EVENTS?limit=100")),
+       '503 internal_error', 'a name that is none is not shown');
+    redis('XTRIM', 'lockbox:events', 'MAXLEN', 0);
+}
+
+# What is about a tenant and no request.
+sub of_a_tenant {
+    my $iss = 'https://login.customers.example';
+
+    redis('XADD', 'lockbox:events', '*', event => 'policy_changed', tenant => 'acme',
+          at => 1795321882329, iss => $iss, sub => 'carl', version => 2);
+
+    my ($event) = @{ page('manager')->{events} };
+    delete $event->{id};
+
+    is_deeply($event, {
+        specversion => '1.0', source => 'https://lockbox.vendor.example',
+        type => 'lockbox.policy.changed', subject => 'acme',
+        time => '2026-11-22T04:31:22.329Z',
+        datacontenttype => 'application/json',
+        data => { event => 'policy_changed', tenant => 'acme', version => 2,
+                  at => '2026-11-22T04:31:22.329Z',
+                  actor => { iss => $iss, sub => 'carl' } },
+    }, 'an event of a tenant');
 }
 
 sub without_redis {
