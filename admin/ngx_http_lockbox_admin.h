@@ -24,6 +24,11 @@
 #define NGX_HTTP_LOCKBOX_BODY_MAX  65536
 
 
+/* Event streams, and the hand-over of events; each of a worker. */
+typedef struct ngx_http_lockbox_streams_s   ngx_http_lockbox_streams_t;
+typedef struct ngx_http_lockbox_notifier_s  ngx_http_lockbox_notifier_t;
+
+
 typedef struct {
     time_t                     manager_within;    /* seconds to answer */
     time_t                     customer_within;
@@ -35,9 +40,17 @@ typedef struct {
     ngx_regex_t               *ticket;            /* NULL: no pattern */
     time_t                     retention;         /* seconds */
     ngx_uint_t                 mounted;           /* locations */
+    ngx_http_conf_ctx_t       *server;            /* of the first of them */
+
+    ngx_uint_t                 streams_max;       /* open at once */
+    ngx_uint_t                 streams_person;    /* by one person */
+    ngx_str_t                  notify;            /* URI; empty: none */
+    ngx_msec_t                 notify_timeout;
 
     /* of this worker; set in init_process on the cycle's own configuration */
-    ngx_lockbox_redis_t       *redis;
+    ngx_lockbox_redis_t          *redis;
+    ngx_http_lockbox_streams_t   *streams;
+    ngx_http_lockbox_notifier_t  *notifier;       /* NULL: none */
 } ngx_http_lockbox_admin_conf_t;
 
 
@@ -144,7 +157,7 @@ ngx_uint_t ngx_http_lockbox_admin_customers(
 
 /*
  * What the calls do: ngx_http_lockbox_admin_requests.c, _decisions.c,
- * _audit.c.
+ * _audit.c, _events.c.
  */
 void ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call);
@@ -154,6 +167,7 @@ void ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_audit(ngx_http_lockbox_admin_call_t *call);
+void ngx_http_lockbox_admin_events(ngx_http_lockbox_admin_call_t *call);
 
 /* And those on a policy: ngx_http_lockbox_admin_policy.c. */
 void ngx_http_lockbox_admin_get_policy(ngx_http_lockbox_admin_call_t *call);

@@ -3,6 +3,8 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_events.h"
+#include "ngx_http_lockbox_admin_notify.h"
 #include "ngx_http_lockbox_certificate.h"
 #include "ngx_http_lockbox_trail.h"
 #include "ngx_lockbox_name.h"
@@ -22,6 +24,15 @@ typedef struct {
     ngx_str_t    name;
     size_t       offset;
 } ngx_http_lockbox_admin_stage_t;
+
+#define NGX_HTTP_LOCKBOX_STREAMS          256
+#define NGX_HTTP_LOCKBOX_STREAMS_PERSON   16
+#define NGX_HTTP_LOCKBOX_STREAMS_MAX      65536
+
+/* Milliseconds */
+#define NGX_HTTP_LOCKBOX_NOTIFY           10000
+#define NGX_HTTP_LOCKBOX_NOTIFY_MIN       100
+#define NGX_HTTP_LOCKBOX_NOTIFY_MAX       60000
 
 
 static void *ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf);
@@ -49,6 +60,12 @@ static char *ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
 static char *ngx_http_lockbox_admin_ticket(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
+static char *ngx_http_lockbox_admin_streams(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *data);
+static char *ngx_http_lockbox_admin_notify(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *data);
+static ngx_int_t ngx_http_lockbox_admin_notified(ngx_conf_t *cf,
+    ngx_http_lockbox_main_conf_t *mcf, ngx_http_lockbox_admin_conf_t *conf);
 
 
 /* Where the values of "manager=", "customer=" and the like go. */
@@ -132,6 +149,20 @@ static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
       offsetof(ngx_http_lockbox_admin_conf_t, retention),
       NULL },
 
+    { ngx_string("lockbox_streams"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_lockbox_admin_streams,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lockbox_notify"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_lockbox_admin_notify,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -208,7 +239,11 @@ ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf)
      *
      *     conf->ticket = NULL;
      *     conf->mounted = 0;
+     *     conf->server = NULL;
+     *     conf->notify = { 0, NULL };
      *     conf->redis = NULL;
+     *     conf->streams = NULL;
+     *     conf->notifier = NULL;
      */
 
     conf->manager_within = NGX_CONF_UNSET;
@@ -218,6 +253,9 @@ ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf)
     conf->customer_needed = NGX_CONF_UNSET_UINT;
     conf->retention = NGX_CONF_UNSET;
     conf->max_open = NGX_CONF_UNSET;
+    conf->streams_max = NGX_CONF_UNSET_UINT;
+    conf->streams_person = NGX_CONF_UNSET_UINT;
+    conf->notify_timeout = NGX_CONF_UNSET_MSEC;
 
     if (ngx_array_init(&conf->manager_only, cf->pool, 4, sizeof(ngx_str_t))
         != NGX_OK)
@@ -241,6 +279,10 @@ ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf, void *data)
     ngx_conf_init_uint_value(conf->customer_needed, 1);
     ngx_conf_init_value(conf->max_open, 10);
     ngx_conf_init_value(conf->retention, 400 * 24 * 3600);
+    ngx_conf_init_uint_value(conf->streams_max, NGX_HTTP_LOCKBOX_STREAMS);
+    ngx_conf_init_uint_value(conf->streams_person,
+                             NGX_HTTP_LOCKBOX_STREAMS_PERSON);
+    ngx_conf_init_msec_value(conf->notify_timeout, NGX_HTTP_LOCKBOX_NOTIFY);
 
     if (conf->retention == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -319,6 +361,12 @@ ngx_http_lockbox_admin_init(ngx_conf_t *cf)
 
     if (conf->mounted
         && ngx_http_lockbox_admin_complete(cf, mcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (conf->notify.len != 0
+        && ngx_http_lockbox_admin_notified(cf, mcf, conf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -408,6 +456,19 @@ ngx_http_lockbox_admin_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    conf->streams = ngx_http_lockbox_streams_create(cycle, conf);
+    if (conf->streams == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (conf->notify.len != 0) {
+        conf->notifier = ngx_http_lockbox_notifier_create(cycle, conf);
+
+        if (conf->notifier == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     return ngx_http_lockbox_admin_sweep_start(cycle, conf);
 }
 
@@ -420,10 +481,22 @@ ngx_http_lockbox_admin_exit_process(ngx_cycle_t *cycle)
     conf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_lockbox_admin_module);
 
-    if (conf != NULL && conf->redis != NULL) {
-        ngx_lockbox_redis_destroy(conf->redis);
-        conf->redis = NULL;
+    if (conf == NULL || conf->redis == NULL) {
+        return;
     }
+
+    if (conf->notifier != NULL) {
+        ngx_http_lockbox_notifier_destroy(conf->notifier);
+        conf->notifier = NULL;
+    }
+
+    if (conf->streams != NULL) {
+        ngx_http_lockbox_streams_destroy(conf->streams);
+        conf->streams = NULL;
+    }
+
+    ngx_lockbox_redis_destroy(conf->redis);
+    conf->redis = NULL;
 }
 
 
@@ -434,6 +507,7 @@ ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 
     char                           *rv;
     ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_core_srv_conf_t       *cscf;
     ngx_http_lockbox_loc_conf_t    *gate;
     ngx_http_lockbox_admin_conf_t  *conf;
 
@@ -464,7 +538,11 @@ ngx_http_lockbox_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 
     conf = ngx_http_conf_get_module_main_conf(cf,
                                               ngx_http_lockbox_admin_module);
-    conf->mounted++;
+
+    if (conf->mounted++ == 0) {
+        cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+        conf->server = cscf->ctx;
+    }
 
     gate = ngx_http_conf_get_module_loc_conf(cf, ngx_http_lockbox_module);
     ngx_str_set(&gate->recorded, "call");
@@ -660,4 +738,155 @@ ngx_http_lockbox_admin_ticket(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
     conf->ticket = rc.regex;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_lockbox_admin_streams(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
+{
+    ngx_http_lockbox_admin_conf_t *conf = data;
+
+    ngx_int_t    n;
+    ngx_str_t   *param, value;
+    ngx_uint_t   i, *field;
+
+    if (conf->streams_max != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    param = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        value = param[i];
+        field = &conf->streams_max;
+
+        if (i == 2) {
+            field = &conf->streams_person;
+
+            if (ngx_strncmp(value.data, "person=", 7) != 0) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid parameter \"%V\"", &param[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            value.data += 7;
+            value.len -= 7;
+        }
+
+        n = ngx_atoi(value.data, value.len);
+
+        if (n < 0 || n > NGX_HTTP_LOCKBOX_STREAMS_MAX) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid number in \"%V\", it must be 0 to %d",
+                               &param[i], NGX_HTTP_LOCKBOX_STREAMS_MAX);
+            return NGX_CONF_ERROR;
+        }
+
+        *field = (ngx_uint_t) n;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_lockbox_admin_notify(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
+{
+    ngx_http_lockbox_admin_conf_t *conf = data;
+
+    ngx_str_t  *value, time;
+    ngx_int_t   msec;
+
+    if (conf->notify.len != 0) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    /* a location is found by a path, as it is after decoding */
+
+    if (value[1].len == 0
+        || value[1].data[0] != '/'
+        || ngx_strlchr(value[1].data, value[1].data + value[1].len, '?')
+           != NULL
+        || ngx_strlchr(value[1].data, value[1].data + value[1].len, '$')
+           != NULL)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid URI \"%V\", it must be a path that begins "
+                           "with \"/\", without arguments and variables",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->notify = value[1];
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    msec = NGX_ERROR;
+
+    if (ngx_strncmp(value[2].data, "timeout=", 8) == 0) {
+        time.data = value[2].data + 8;
+        time.len = value[2].len - 8;
+        msec = ngx_parse_time(&time, 0);
+    }
+
+    if (msec == NGX_ERROR
+        || msec < NGX_HTTP_LOCKBOX_NOTIFY_MIN
+        || msec > NGX_HTTP_LOCKBOX_NOTIFY_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", it must be timeout= "
+                           "with a time from 100ms to 60s", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->notify_timeout = (ngx_msec_t) msec;
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * What can be told of the location before there is a request: that its server
+ * is known, and that no gate stands before it, which nothing but a grant opens.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_admin_notified(ngx_conf_t *cf,
+    ngx_http_lockbox_main_conf_t *mcf, ngx_http_lockbox_admin_conf_t *conf)
+{
+    ngx_uint_t                     i;
+    ngx_http_core_srv_conf_t      *cscf;
+    ngx_http_core_loc_conf_t      *clcf;
+    ngx_http_lockbox_loc_conf_t  **gated;
+
+    if (conf->server == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"lockbox_notify\" needs a server with "
+                      "\"lockbox_admin on\"");
+        return NGX_ERROR;
+    }
+
+    cscf = conf->server->srv_conf[ngx_http_core_module.ctx_index];
+    gated = mcf->gated.elts;
+
+    for (i = 0; i < mcf->gated.nelts; i++) {
+        clcf = gated[i]->loc_conf[ngx_http_core_module.ctx_index];
+
+        if (gated[i]->server == cscf
+            && ngx_lockbox_text_same(&clcf->name, &conf->notify))
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "the location of \"lockbox_notify\" is gated by "
+                          "\"lockbox on\" in %V:%ui: it would take no event; "
+                          "add \"lockbox off\"",
+                          &gated[i]->file, gated[i]->line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }

@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_notify.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_http_lockbox_problem.h"
 #include "ngx_lockbox_json.h"
@@ -40,6 +41,9 @@ const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[] = {
 
     { NGX_HTTP_GET, "v1/jwks.json", ngx_string("jwks"),
       NGX_HTTP_LOCKBOX_BODY_NONE, 1, 1, ngx_http_lockbox_admin_jwks },
+
+    { NGX_HTTP_GET, "v1/events", ngx_string("events"),
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_events },
 
     { NGX_HTTP_GET, "v1/requests", ngx_string("list"),
       NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_list },
@@ -603,10 +607,14 @@ ngx_http_lockbox_admin_stepped(void *data,
 {
     ngx_connection_t               *c;
     ngx_http_lockbox_admin_call_t  *call = data;
+    ngx_http_lockbox_admin_conf_t  *conf;
 
     c = call->request->connection;
+    conf = ngx_http_lockbox_admin_conf(call->request);
 
     ngx_http_set_log_request(c->log, call->request);
+
+    ngx_http_lockbox_notify(call->route->read ? NULL : conf->notifier, result);
 
     call->stepped(call, result);
 

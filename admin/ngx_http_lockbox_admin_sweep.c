@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_notify.h"
 #include "ngx_lockbox_clock.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
@@ -178,6 +179,8 @@ ngx_http_lockbox_sweep_done(void *data,
 
     leg = &sweep->leg;
     leg->decision = result->decision;
+
+    ngx_http_lockbox_notify(sweep->conf->notifier, result);
 
     /* "lapsed" or "expired" is what has happened */
 

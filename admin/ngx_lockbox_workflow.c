@@ -81,8 +81,15 @@ static ngx_array_t *ngx_lockbox_workflow_texts(ngx_pool_t *pool,
     const ngx_lockbox_reply_t *reply, size_t i);
 static ngx_int_t ngx_lockbox_workflow_text(ngx_pool_t *pool,
     const ngx_str_t *text, ngx_str_t *copy);
+static ngx_int_t ngx_lockbox_workflow_read_events(ngx_pool_t *pool,
+    const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result);
 static ngx_int_t ngx_lockbox_workflow_decision(
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result);
+static ngx_int_t ngx_lockbox_workflow_next(ngx_pool_t *pool,
+    const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result);
+static ngx_int_t ngx_lockbox_workflow_events(ngx_pool_t *pool,
+    const ngx_lockbox_reply_t *list, ngx_lockbox_workflow_result_t *result);
+static json_t *ngx_lockbox_workflow_event(const ngx_lockbox_reply_t *entry);
 static json_t *ngx_lockbox_workflow_entry(const ngx_lockbox_reply_t *entry);
 static json_t *ngx_lockbox_workflow_pair(const ngx_lockbox_reply_t *pair);
 static ngx_int_t ngx_lockbox_workflow_fields(json_t *request,
@@ -98,6 +105,7 @@ static const ngx_lockbox_workflow_form_t  ngx_lockbox_workflow_forms[] = {
     { "list", ngx_lockbox_workflow_read_list },
     { "due", ngx_lockbox_workflow_read_due },
     { "audit", ngx_lockbox_workflow_read_audit },
+    { "events", ngx_lockbox_workflow_read_events },
     { NULL, ngx_lockbox_workflow_read_request }
 };
 
@@ -316,13 +324,13 @@ ngx_lockbox_workflow_read(ngx_lockbox_workflow_call_t *call,
 }
 
 
-/* { result, fields, actions } */
+/* { result, fields, actions }, and what has just happened, if anything has */
 
 static ngx_int_t
 ngx_lockbox_workflow_read_request(ngx_pool_t *pool,
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result)
 {
-    ngx_lockbox_reply_t  fields, actions;
+    ngx_lockbox_reply_t  fields, actions, events;
 
     if (ngx_lockbox_workflow_decision(reply, result) != NGX_OK
         || ngx_lockbox_workflow_at(reply, 1, NGX_LOCKBOX_RESP_ARRAY, &fields)
@@ -346,7 +354,14 @@ ngx_lockbox_workflow_read_request(ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    if (ngx_lockbox_workflow_at(reply, 3, NGX_LOCKBOX_RESP_ARRAY, &events)
+        != NGX_OK
+        || events.nelts == 0)
+    {
+        return NGX_OK;
+    }
+
+    return ngx_lockbox_workflow_events(pool, &events, result);
 }
 
 
@@ -357,11 +372,10 @@ ngx_lockbox_workflow_read_list(ngx_pool_t *pool,
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result)
 {
     size_t               i;
-    ngx_lockbox_reply_t  cursor, page, entry;
+    ngx_lockbox_reply_t  page, entry;
 
     if (ngx_lockbox_workflow_decision(reply, result) != NGX_OK
-        || ngx_lockbox_workflow_at(reply, 1, NGX_LOCKBOX_RESP_STRING, &cursor)
-           != NGX_OK
+        || ngx_lockbox_workflow_next(pool, reply, result) != NGX_OK
         || ngx_lockbox_workflow_at(reply, 2, NGX_LOCKBOX_RESP_ARRAY, &page)
            != NGX_OK)
     {
@@ -369,11 +383,7 @@ ngx_lockbox_workflow_read_list(ngx_pool_t *pool,
     }
 
     result->requests = ngx_lockbox_json_own(pool, json_array());
-
-    if (result->requests == NULL
-        || ngx_lockbox_workflow_text(pool, &cursor.text, &result->next)
-           != NGX_OK)
-    {
+    if (result->requests == NULL) {
         return NGX_ERROR;
     }
 
@@ -428,21 +438,38 @@ ngx_lockbox_workflow_read_due(ngx_pool_t *pool,
 }
 
 
+/* { result, cursor, { { id, fields }, ... } } */
+
+static ngx_int_t
+ngx_lockbox_workflow_read_events(ngx_pool_t *pool,
+    const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result)
+{
+    ngx_lockbox_reply_t  page;
+
+    if (ngx_lockbox_workflow_decision(reply, result) != NGX_OK
+        || ngx_lockbox_workflow_next(pool, reply, result) != NGX_OK
+        || ngx_lockbox_workflow_at(reply, 2, NGX_LOCKBOX_RESP_ARRAY, &page)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_workflow_events(pool, &page, result);
+}
+
+
 /* { result, cursor, { record, ... }, time, { worker, time, ... } } */
 
 static ngx_int_t
 ngx_lockbox_workflow_read_audit(ngx_pool_t *pool,
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result)
 {
-    ngx_lockbox_reply_t  cursor, complete;
+    ngx_lockbox_reply_t  complete;
 
     if (ngx_lockbox_workflow_decision(reply, result) != NGX_OK
-        || ngx_lockbox_workflow_at(reply, 1, NGX_LOCKBOX_RESP_STRING, &cursor)
-           != NGX_OK
+        || ngx_lockbox_workflow_next(pool, reply, result) != NGX_OK
         || ngx_lockbox_workflow_at(reply, 3, NGX_LOCKBOX_RESP_STRING,
                                    &complete)
-           != NGX_OK
-        || ngx_lockbox_workflow_text(pool, &cursor.text, &result->next)
            != NGX_OK
         || ngx_lockbox_workflow_text(pool, &complete.text, &result->complete)
            != NGX_OK)
@@ -545,6 +572,80 @@ ngx_lockbox_workflow_decision(const ngx_lockbox_reply_t *reply,
     }
 
     return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_lockbox_workflow_next(ngx_pool_t *pool, const ngx_lockbox_reply_t *reply,
+    ngx_lockbox_workflow_result_t *result)
+{
+    ngx_lockbox_reply_t  cursor;
+
+    if (ngx_lockbox_workflow_at(reply, 1, NGX_LOCKBOX_RESP_STRING, &cursor)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_workflow_text(pool, &cursor.text, &result->next);
+}
+
+
+static ngx_int_t
+ngx_lockbox_workflow_events(ngx_pool_t *pool, const ngx_lockbox_reply_t *list,
+    ngx_lockbox_workflow_result_t *result)
+{
+    size_t               i;
+    ngx_lockbox_reply_t  entry;
+
+    result->events = ngx_lockbox_json_own(pool, json_array());
+    if (result->events == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < list->nelts; i++) {
+        if (ngx_lockbox_workflow_at(list, i, NGX_LOCKBOX_RESP_ARRAY, &entry)
+            != NGX_OK
+            || json_array_append_new(result->events,
+                                     ngx_lockbox_workflow_event(&entry))
+               != 0)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* A new reference to the event that { id, fields } is, or NULL. */
+
+static json_t *
+ngx_lockbox_workflow_event(const ngx_lockbox_reply_t *entry)
+{
+    json_t               *event;
+    ngx_lockbox_reply_t   id, fields;
+
+    if (ngx_lockbox_workflow_at(entry, 0, NGX_LOCKBOX_RESP_STRING, &id)
+        != NGX_OK
+        || ngx_lockbox_workflow_at(entry, 1, NGX_LOCKBOX_RESP_ARRAY, &fields)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    event = json_object();
+
+    if (event == NULL
+        || ngx_lockbox_workflow_fields(event, &fields) != NGX_OK
+        || ngx_lockbox_json_set(event, "cursor",
+                                ngx_lockbox_json_text(&id.text)) != NGX_OK)
+    {
+        json_decref(event);
+        return NULL;
+    }
+
+    return event;
 }
 
 

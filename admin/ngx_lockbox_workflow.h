@@ -22,7 +22,7 @@ typedef struct {
     /*
      * NGX_LOCKBOX_ALLOW when the script did what was asked, else NOT_FOUND,
      * FORBIDDEN_ROLE, OWN_REQUEST, SAME_PERSON, CONFLICT, INVALID_MEMBER (the
-     * cursor of a list, "extends" of a filing), TOO_MANY_REQUESTS,
+     * cursor of a page, "extends" of a filing), TOO_MANY_REQUESTS,
      * STORE_UNAVAILABLE (no usable answer: what was asked may or may not have
      * happened), or INTERNAL_ERROR (the script refused the worker's clock).
      */
@@ -45,7 +45,14 @@ typedef struct {
      */
     json_t                   *requests;
 
-    /* Lists and "audit": where the next page begins, empty at the end. */
+    /*
+     * "events": an array of objects, every field of an event as a string, and
+     * "cursor", its id.  For one request the same, of what has just happened;
+     * NULL when nothing has.
+     */
+    json_t                   *events;
+
+    /* Where the next page begins; but for events empty at the end */
     ngx_str_t                 next;
 
     /*

@@ -20,15 +20,27 @@
 --   lockbox:deadlines             zset of T:id by the time that ends the state
 --   lockbox:grant:{T}:<id>        the live key: there while the grant is good
 --   lockbox:{T}:policy            hash, the tenant's policy
---   lockbox:{T}:events            stream, an entry for each step: event id
---                                 state version at iss sub
 --   lockbox:{T}:audit             stream, an entry for each audit record, and
 --   lockbox:workers               hash of who writes them: both trail.lua's
+--   lockbox:events                stream, an entry for each step
+--   lockbox:{T}:events            the same entries, of one tenant
+--   lockbox:engineer:<sha1>:events
+--                                 the same entries, of one engineer's requests
+-- and the channel lockbox:wake, where an empty message says that there is
+-- another entry.
 --
 -- Events: filed approved denied asked answered cancelled completed revoked
 -- collected, and lapsed expired, which are nobody's (empty iss and sub);
 -- policy_changed has no id and no state.  With "preapproval", its name, an
 -- approval is that of whoever gave it beforehand.
+--
+-- Fields of an event, all text: event tenant at (ms) iss sub, and of the
+-- request as it then is id state version engineer_iss engineer_sub.  "stage"
+-- is the stage whose approval is still needed; "opens" names it when the event
+-- is what asks for it, and "settles" a stage that needs no more answers: what
+-- was sent because of the event that opened it can be withdrawn.
+-- "preapproval" names what stood in for somebody.  What is empty is left out.
+-- An event has the same id in all streams, and in each stream ids only grow.
 --
 -- Fields of a request, all text, absent until they mean something:
 --   id tenant state version engineer_iss engineer_sub justification reason
@@ -68,16 +80,21 @@
 --   audit        { result, cursor of the next page or "", { record, ... },
 --                time up to which all workers that are heard of have written
 --                (ms) or "", { worker, time (ms), ... } for all others }
+--   events       { result, cursor, { { id, { field, value, ... } }, ... } }
+--
+-- One request and a policy have a fourth member where something happened: the
+-- events that were announced, in the form of "events".
 --
 -- Results, in the order in which they are found: not_found (also when not
 -- visible), forbidden_role, own_request, conflict (state), same_person,
 -- conflict (version), stale_policy (decided by another version of it), clock
 -- (decided_at is not Redis's time), invalid_extends (nothing that this request
 -- could extend), too_many_requests (of one engineer and tenant, not approved
--- yet), ok; for lists invalid_cursor, ok.
+-- yet), ok; for pages invalid_cursor, ok.
 
 local LARGEST_SKEW = 5000
 local EVENTS_KEPT = 100000
+local EVENTS_KEPT_OF_ONE = 10000
 local EXAMINED = 500
 local LONGEST_PAGE = 100
 local POLICIES_KEPT = 16
@@ -100,6 +117,8 @@ local ID = '^[%x-]+$'
 
 local DEADLINES = 'lockbox:deadlines'
 local REQUESTS = 'lockbox:requests'
+local EVENTS = 'lockbox:events'
+local WAKE = 'lockbox:wake'
 
 -- The states that can still change: whose decision they wait for, the field
 -- with their deadline, and what they become by it.  All others are ends.
@@ -215,6 +234,11 @@ end
 -- Of the requests of an index, those that are in a state.
 local function state_index(index, state)
     return index .. ':' .. state
+end
+
+
+local function engineer_events(person)
+    return engineer_index(person) .. ':events'
 end
 
 
@@ -356,13 +380,141 @@ local function save(fields, args, place)
 end
 
 
-local function announce(event, fields, actor)
-    local given = actor.preapproval and { 'preapproval', actor.preapproval }
+-- Events
 
-    write('XADD', events_key(fields.tenant), 'MAXLEN', '~', EVENTS_KEPT, '*',
-          'event', event, 'id', fields.id, 'state', fields.state,
-          'version', fields.version, 'at', digits(now),
-          'iss', actor.iss, 'sub', actor.sub, unpack(given or {}))
+-- The time and the place of an entry's id, nil if it is none.
+local function parts_of(id)
+    local time, place = string.match(id, '^(%d+)-(%d+)$')
+
+    if time and #time <= 15 and #place <= 15 then
+        return { time = tonumber(time), place = tonumber(place) }
+    end
+end
+
+
+local function id_of(parts)
+    return digits(parts.time) .. '-' .. digits(parts.place)
+end
+
+
+local function is_later(a, b)
+    return a.time > b.time or (a.time == b.time and a.place > b.place)
+end
+
+
+-- The last id that any of these streams has given.
+local function last_of(streams)
+    local last = { time = 0, place = 0 }
+
+    for _, stream in ipairs(streams) do
+        local info = {}
+
+        if redis.call('TYPE', stream).ok == 'stream' then
+            info = redis.call('XINFO', 'STREAM', stream)
+        end
+
+        for i = 1, #info, 2 do
+            if info[i] == 'last-generated-id' then
+                local id = parts_of(info[i + 1])
+                           or fail('no more ids in ' .. stream)
+
+                last = is_later(id, last) and id or last
+            end
+        end
+    end
+
+    return last
+end
+
+
+-- The stage of which a request as it was read needs an answer.
+local asked = {}
+local announced = {}
+local last_announced = { time = 0, place = 0 }
+
+
+-- A question does not settle the stage that asks it.
+local function stage_of(fields)
+    local state = STATES[fields.state]
+
+    if fields.state == 'needs_info' then
+        return fields.asked_by_stage
+    end
+
+    return state and state.stage
+end
+
+
+local function streams_about(fields)
+    local streams = { [EVENTS] = EVENTS_KEPT,
+                      [events_key(fields.tenant)] = EVENTS_KEPT }
+
+    if fields.engineer_iss then
+        streams[engineer_events({ iss = fields.engineer_iss,
+                                  sub = fields.engineer_sub })]
+            = EVENTS_KEPT_OF_ONE
+    end
+
+    return streams
+end
+
+
+-- The smallest id that is later than all others, and not earlier than now.
+local function next_id(streams)
+    local names = {}
+
+    for name in pairs(streams) do
+        names[#names + 1] = name
+    end
+
+    local last = last_of(names)
+
+    if is_later(last_announced, last) then
+        last = last_announced
+    end
+
+    if last.time < now then
+        return { time = now, place = 0 }
+    end
+
+    return { time = last.time, place = last.place + 1 }
+end
+
+
+local function announce(event, fields, actor)
+    local streams = streams_about(fields)
+    local id = next_id(streams)
+    local before, stage = asked[fields], stage_of(fields)
+    local entry = { 'event', event, 'tenant', fields.tenant,
+                    'at', digits(now), 'iss', actor.iss, 'sub', actor.sub }
+
+    local function add(name, value)
+        if value and value ~= '' then
+            entry[#entry + 1] = name
+            entry[#entry + 1] = value
+        end
+    end
+
+    for _, name in ipairs({ 'id', 'state', 'version', 'engineer_iss',
+                            'engineer_sub' })
+    do
+        add(name, fields[name])
+    end
+
+    add('stage', stage)
+    add('opens', stage ~= before and stage)
+    add('settles', stage ~= before and before)
+    add('preapproval', actor.preapproval)
+
+    for stream, kept in pairs(streams) do
+        write('XADD', stream, 'MAXLEN', '~', kept, id_of(id), unpack(entry))
+    end
+
+    write('PUBLISH', WAKE, '')
+
+    asked[fields] = stage
+    announced[#announced + 1] = { id_of(id), entry }
+    last_announced = id
 end
 
 
@@ -399,6 +551,7 @@ local function read(tenant, id)
     end
 
     found_in[key] = fields.state
+    asked[fields] = stage_of(fields)
 
     return is(fields, tenant, id) and fields or nil
 end
@@ -664,7 +817,7 @@ local function answer(result, fields, actor)
 
     effective(fields)
 
-    return { result, flatten(fields), actions_of(fields, actor) }
+    return { result, flatten(fields), actions_of(fields, actor), announced }
 end
 
 
@@ -1005,7 +1158,7 @@ local function answer_policy(result, tenant, count)
         end
     end
 
-    return { result, flat, {} }
+    return { result, flat, {}, announced }
 end
 
 
@@ -1504,6 +1657,100 @@ local function audit(args)
 end
 
 
+-- Reading events
+
+-- The streams with what the actor may see, and nothing else: neither pages nor
+-- cursors can tell of other events.  That somebody may see an event does not
+-- hang on the request, which may be gone by now.
+local function streams_for(actor)
+    local roles = actor.roles
+    local streams = {}
+
+    if roles.manager or (roles.auditor and not actor.tenant) then
+        return { EVENTS }
+    end
+
+    if (roles.customer or roles.auditor) and actor.tenant then
+        streams[1] = events_key(actor.tenant)
+    end
+
+    if roles.engineer then
+        streams[#streams + 1] = engineer_events(actor)
+    end
+
+    return streams
+end
+
+
+local function as_fields(flat)
+    local fields = {}
+
+    for i = 1, #flat, 2 do
+        fields[flat[i]] = flat[i + 1]
+    end
+
+    return fields
+end
+
+
+-- The next entries of these streams, oldest first, each once.
+local function entries_behind(streams, id, limit)
+    local entries, known = {}, {}
+
+    for _, stream in ipairs(streams) do
+        for _, entry in ipairs(redis.call('XRANGE', stream, '(' .. id_of(id),
+                                          '+', 'COUNT', limit))
+        do
+            if not known[entry[1]] then
+                known[entry[1]] = true
+                entry.parts = parts_of(entry[1])
+                              or fail('an event with too large an id')
+                entries[#entries + 1] = entry
+            end
+        end
+    end
+
+    table.sort(entries, function(a, b)
+        return is_later(b.parts, a.parts)
+    end)
+
+    return entries
+end
+
+
+-- Without a cursor it begins with the oldest event, or with "latest" behind
+-- the last one.  A cursor that is ahead of all events is none of ours: whoever
+-- had it would hear nothing for as long.
+local function events(args)
+    local streams = streams_for(args.actor)
+    local last = last_of(streams)
+    local from = args.latest and last or { time = 0, place = 0 }
+    local page = {}
+
+    if args.cursor then
+        from = parts_of(args.cursor)
+
+        if not from or (from.time > now and is_later(from, last)) then
+            return { 'invalid_cursor', '', page }
+        end
+    end
+
+    for i, entry in ipairs(entries_behind(streams, from, args.limit)) do
+        if i > args.limit then
+            break
+        end
+
+        from = entry.parts
+
+        if visible(as_fields(entry[2]), args.actor) then
+            page[#page + 1] = { entry[1], entry[2] }
+        end
+    end
+
+    return { 'ok', id_of(from), page }
+end
+
+
 -- Arguments: a shape is a table of members and their shapes, or the name of a
 -- kind; those with a question mark may be missing.
 
@@ -1709,6 +1956,10 @@ local ACTIONS = {
     audit = { run = audit, args = {
         tenant = 'tenant', limit = 'limit', cursor = 'text?', since = 'count?',
         ['until'] = 'count?', request = 'id?', retention = 'whole'
+    } },
+
+    events = { run = events, args = {
+        actor = ACTOR, limit = 'limit', cursor = 'text?', latest = 'flag?'
     } },
 
     due = { run = due, args = { limit = 'whole' } },

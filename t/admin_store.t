@@ -67,7 +67,7 @@ sub set_password {
     my ($password) = @_;
 
     redis('ACL', 'SETUSER', 'lockbox', 'on', 'resetpass', ">$password",
-          '~lockbox:*', '+@all');
+          '~lockbox:*', '&lockbox:wake', '+@all');
 }
 
 sub works {

@@ -98,6 +98,7 @@ sub nginx_conf {
         '127.0.0.1:6379'      => '%%REDIS%%',
         '10.0.0.11:8080'      => '127.0.0.1:%%PORT_8081%%',
         '10.0.0.12:8080'      => '127.0.0.1:%%PORT_8081%%',
+        '10.0.0.20:8080'      => '127.0.0.1:%%PORT_8081%%',
         'listen               443 ssl;'
             => 'listen 127.0.0.1:%%PORT_8443%% ssl; '
                . 'listen 127.0.0.1:%%PORT_8080%%;',
@@ -265,6 +266,38 @@ is($revoked->{state}, 'revoked', 'the customer ends it');
 is(code(knock($grant, 'GET', $MAIL)), '401 revoked', 'and that is that');
 
 
+# Events
+
+my @told;
+
+$t->wait_for(sub {
+    @told = grep { $_->{uri} eq '/notify' } $t->upstream_requests;
+    return @told >= 17;
+}, undef, 'a message of each step');
+
+is(scalar @told, 17, 'each step is told once');
+is($told[0]{headers}{'content-type'}, 'application/cloudevents+json',
+   'as an event');
+is($told[0]{headers}{'x-door-key'}, undef, 'without the key of the door');
+is(knock(undef, 'POST', '/notify')->status, 404, 'and by nobody else');
+
+is(call('auditor', 'GET', '/lockbox/v1/events?limit=1')
+       ->{events}[0]{data}{event}, 'filed', 'events can be read');
+
+my $stream = $t->http_start('GET', '/lockbox/v1/events', keepalive => 1,
+    headers => { Host => $ENGINEERS, Accept => 'text/event-stream',
+                 Authorization => 'Bearer ' . $t->identity('auditor') });
+
+is($stream->head->status, 200, 'and be waited for');
+$t->wait_for(sub {
+    $operator->command('PUBSUB', 'NUMSUB', 'lockbox:wake')->[1];
+}, undef, 'somebody to wait for them');
+file('mail');
+like($stream->read_until(qr/data: .*\n\n/), qr/lockbox\.request\.filed/,
+     'which come as they happen');
+$stream->close;
+
+
 # The customers' door
 
 sub own {
@@ -285,7 +318,7 @@ call('auditor', 'GET', "/lockbox/v1/tenants/acme/audit?limit=1");
 sub used {
     my ($stats) = $operator->command('INFO', 'commandstats');
     my %operators = map { $_ => 1 }
-        qw(auth info config|resetstat acl|log);
+        qw(auth info config|resetstat acl|log pubsub|numsub);
 
     return grep { !$operators{$_} } $stats =~ /^cmdstat_([^:]+):calls=/mg;
 }

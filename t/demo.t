@@ -200,6 +200,14 @@ like($output, qr/make run/, 'until it is started');
 
 is($exit, 0, 'it runs') or diag($output);
 is(story_of($output), $THE_STORY, 'the story is told');
+is(join("\n", $output =~ /^    => (.*)$/mg), <<'EOF_TOLD' =~ s/\n\z//r,
+a message: filed by erin, the manager is asked
+a message: approved by mona, no more need of the manager, the customer is asked
+a message: approved by carl, no more need of the customer
+a message: collected by erin
+a message: revoked by carl
+EOF_TOLD
+   'and who would be told');
 like($output, qr/"subject": "Undelivered mail returned to sender"/,
      'the engineer has read mail');
 unlike($output, qr/Counsel|Privileged|globex\.example/i,

@@ -102,7 +102,7 @@ sub hostile_texts {
 
         is($reply->{fields}{engineer_sub}, $person{sub}, "$name: and who");
         is_deeply($reply->{fields}, stored(), "$name: and written");
-        is(scalar @{ redis('KEYS', '*') }, 10, "$name: in the usual keys");
+        is(scalar @{ redis('KEYS', '*') }, 12, "$name: in the usual keys");
         is(listed('strange')->{ids}[0], $ID, "$name: and listed");
         is((events())[-1]{sub}, $person{sub}, "$name: and announced");
         is(called('show', 'engineer')->{result}, 'not_found',
@@ -367,10 +367,11 @@ sub many_events {
 sub too_few_permissions {
     my @commands = qw(eval evalsha time type hgetall hmget exists zrange
                       zrangebyscore zcount zscore set del hset
-                      pexpireat zadd zrem xadd);
+                      pexpireat zadd zrem xadd xinfo|stream xrange publish);
     my $client = $t->redis_client;
 
     redis('ACL', 'SETUSER', 'lockbox', 'reset', 'on', 'nopass', '~lockbox:*',
+          '&lockbox:wake',
           map { "+$_" } @commands);
     $client->command('AUTH', 'lockbox', 'any');
 
@@ -383,7 +384,7 @@ sub too_few_permissions {
 
         without('del', 'revoke', 'manager', 'approved');
         without($_, 'approve', 'customer', 'awaiting_customer')
-            for qw(set hset pexpireat zadd zrem xadd);
+            for qw(set hset pexpireat zadd zrem xadd publish);
     });
 }
 

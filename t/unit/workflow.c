@@ -25,6 +25,10 @@
 #define REQUEST  "{\"actions\":[\"approve\",\"deny\"],\"id\":\"7\","           \
                  "\"state\":\"denied\"}"
 
+#define HAPPENED "*1\r\n*2\r\n$3\r\n5-1\r\n"                                  \
+                 "*4\r\n$5\r\nevent\r\n$6\r\ndenied\r\n$2\r\nid\r\n$1\r\n7\r\n"
+#define EVENTS   "[{\"cursor\":\"5-1\",\"event\":\"denied\",\"id\":\"7\"}]"
+
 
 typedef struct {
     const char              *action;
@@ -85,6 +89,18 @@ static const answer_t  answers[] = {
     { "list", "*3\r\n$2\r\nok\r\n$0\r\n\r\n*0\r\n", NGX_LOCKBOX_ALLOW, "[] " },
     { "list", "*3\r\n$14\r\ninvalid_cursor\r\n$0\r\n\r\n*0\r\n",
       NGX_LOCKBOX_INVALID_MEMBER, "[] " },
+
+    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n" HAPPENED, NGX_LOCKBOX_ALLOW,
+      EVENTS " 5-1" },
+    { "events", "*3\r\n$2\r\nok\r\n$3\r\n0-0\r\n*0\r\n", NGX_LOCKBOX_ALLOW,
+      "[] 0-0" },
+    { "events", "*3\r\n$14\r\ninvalid_cursor\r\n$0\r\n\r\n*0\r\n",
+      NGX_LOCKBOX_INVALID_MEMBER, "[] " },
+
+    { "deny", "*4\r\n$2\r\nok\r\n" FIELDS ACTIONS HAPPENED, NGX_LOCKBOX_ALLOW,
+      EVENTS " " },
+    { "deny", "*4\r\n$2\r\nok\r\n" FIELDS ACTIONS "*0\r\n",
+      NGX_LOCKBOX_ALLOW, REQUEST },
 
     { "due", "*2\r\n$2\r\nok\r\n*2\r\n*2\r\n$4\r\nacme\r\n$1\r\n7\r\n"
              "*2\r\n$6\r\nglobex\r\n$1\r\n8\r\n",
@@ -157,6 +173,17 @@ static const answer_t  unusable[] = {
       "an entry without actions" },
     { "list", "*3\r\n$2\r\nok\r\n$0\r\n\r\n*2\r\n*2\r\n" FIELDS ACTIONS
               "*2\r\n" FIELDS "*1\r\n$-1\r\n", 0, "a second entry with nil" },
+
+    { "events", "*2\r\n$2\r\nok\r\n$3\r\n5-1\r\n", 0, "no events" },
+    { "events", "*3\r\n$2\r\nok\r\n:5\r\n*0\r\n", 0, "a number as cursor" },
+    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n$1\r\nx\r\n", 0,
+      "text as an event" },
+    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n*1\r\n$1\r\n5\r\n", 0,
+      "half an event" },
+    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n*2\r\n:5\r\n*0\r\n", 0,
+      "a number as its id" },
+    { "deny", "*4\r\n$2\r\nok\r\n" FIELDS ACTIONS "*1\r\n$1\r\nx\r\n", 0,
+      "text as what has happened" },
 
     { "due", "*1\r\n$2\r\nok\r\n", 0, "no pairs" },
     { "due", "*2\r\n$2\r\nok\r\n$1\r\nx\r\n", 0, "text as pairs" },
@@ -360,7 +387,10 @@ show_audit(void)
 }
 
 
-/* The request, or the requests and behind them where the list goes on. */
+/*
+ * The request, or the requests and behind them where the list goes on, or
+ * instead of either the events.
+ */
 
 static ngx_str_t
 show(ngx_pool_t *pool)
@@ -376,7 +406,8 @@ show(ngx_pool_t *pool)
         return show_audit();
     }
 
-    shown = result.requests ? result.requests : result.request;
+    shown = result.events ? result.events
+            : result.requests ? result.requests : result.request;
 
     if (shown == NULL) {
         return text;
@@ -386,7 +417,7 @@ show(ngx_pool_t *pool)
         abort();
     }
 
-    if (result.requests) {
+    if (result.requests || result.events) {
         p = ngx_pnalloc(pool, text.len + 1 + result.next.len);
         if (p == NULL) {
             abort();
@@ -452,6 +483,7 @@ test_unusable(void)
         is(called, 1, "%s: %s is answered", answer->action, answer->shown);
         is(result.decision, NGX_LOCKBOX_STORE_UNAVAILABLE, "as unavailable");
         ok(result.request == NULL && result.requests == NULL
+           && result.events == NULL
            && result.next.len == 0, "with nothing to see");
         is(sent, 1, "and not sent again");
         is(says("Redis refused"), answer->wire[0] == '-',

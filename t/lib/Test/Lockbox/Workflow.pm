@@ -201,6 +201,12 @@ sub evaluated {
 
     return {
         result => $reply->[0], next => $reply->[1],
+        events => [ map { { cursor => $_->[0], decoded(@{ $_->[1] }) } }
+                        @{ $reply->[2] } ],
+    } if $action eq 'events';
+
+    return {
+        result => $reply->[0], next => $reply->[1],
         requests => [ map { { fields => { decoded(@{ $_->[0] }) },
                               actions => $_->[1] } } @{ $reply->[2] } ],
     } if $action eq 'list';
@@ -208,6 +214,8 @@ sub evaluated {
     return {
         result => $reply->[0], fields => { decoded(@{ $reply->[1] }) },
         actions => $reply->[2],
+        announced => [ map { { cursor => $_->[0], decoded(@{ $_->[1] }) } }
+                           @{ $reply->[3] // [] } ],
     };
 }
 
@@ -220,7 +228,8 @@ sub called {
     my ($action, $who, %args) = @_;
 
     %args = (actor => $ACTOR{$who}, %args);
-    %args = (tenant => 'acme', id => $ID, %args) if $action ne 'list';
+    %args = (tenant => 'acme', id => $ID, %args)
+        if $action !~ /^(list|events)$/;
 
     delete $args{$_} for grep { !defined $args{$_} } keys %args;
 
