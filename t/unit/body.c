@@ -172,6 +172,11 @@ static const row_t  filings[] = {
     { "justification", "\"eyJhbGciOi..c2ln\"", NULL, 0 },
     { "justification", "\"eyJhbGciOi eyJpc3Mi.c2ln\"", NULL, 0 },
     { "justification", "\"eyjhbGciOi.eyJpc3Mi\"", NULL, 0 },
+    { "justification", "\"at www.support.example.com\"", NULL, 0 },
+    { "justification", "\"eyKhbGciOi.eyKpc3Mi.c2ln\"", NULL, 0 },
+    { "justification", "\"Bearer abcdefg0\"", "/justification", 0 },
+    { "justification", "\"Bearer abcdefg9\"", "/justification", 0 },
+    { "justification", "\"Bearer abcdefg/\"", NULL, 0 },
     { "justification", "\"ends with eyJ\"", NULL, 0 },
     { "justification", "\"ends with ey\"", NULL, 0 },
     { "justification", "\"Bearer 2YotnFZFEjr1zCsicMWpAA\"",
@@ -247,6 +252,45 @@ test_filings(ngx_pool_t *pool)
             judge(rc, &fault, &filings[i]);
             json_decref(body);
         }
+    }
+}
+
+
+/* Which characters tokens are of: each in the middle, and twenty of each. */
+
+static void
+test_alphabets(ngx_pool_t *pool)
+{
+    int                         c;
+    char                        text[64];
+    json_t                     *body;
+    ngx_int_t                   want;
+    ngx_uint_t                  letter;
+    ngx_lockbox_fault_t         fault;
+    ngx_lockbox_body_filing_t   got;
+
+    static const char  letters[] = "abcdefghijklmnopqrstuvwxyz0123456789"
+                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+    for (c = ' '; c < 0x7f; c++) {
+        letter = strchr(letters, c) != NULL;
+
+        body = json_loads(filing, 0, NULL);
+        (void) snprintf(text, sizeof(text), "so eyJ%c.%c. it is", c, c);
+        (void) json_object_set_new(body, "justification", json_string(text));
+
+        want = letter || strchr("-_", c) ? NGX_DECLINED : NGX_OK;
+        is(file(pool, body, 0, &got, &fault), want, "%s", text);
+
+        (void) snprintf(text, sizeof(text), "a Bearer                    ");
+        memset(text + sizeof("a Bearer ") - 1, c, 20);
+        text[sizeof("a Bearer ") - 1 + 20] = '\0';
+        (void) json_object_set_new(body, "justification", json_string(text));
+
+        want = letter || strchr("-._~+/=", c) ? NGX_DECLINED : NGX_OK;
+        is(file(pool, body, 0, &got, &fault), want, "%s", text);
+
+        json_decref(body);
     }
 }
 
@@ -511,6 +555,7 @@ main(void)
     pool = ngx_create_pool(0, NULL);
 
     test_filing(pool);
+    test_alphabets(pool);
     test_filings(pool);
     test_tickets(pool);
     test_lengths(pool);
