@@ -76,7 +76,6 @@ sub earlier {
     for my $field (qw(approved_at starts_at expires_at)) {
         redis('HINCRBY', request_key($id), $field, -$seconds * 1000);
     }
-
 }
 
 # Over, and no sweep finds it.

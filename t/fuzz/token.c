@@ -18,6 +18,7 @@
 /* links: ngx_lockbox_name.c ngx_lockbox_unicode.c */
 
 #include "ngx_lockbox_identity.h"
+#include "ngx_lockbox_unicode.h"
 #include "door.h"
 
 
@@ -31,7 +32,7 @@ static const char *const  mutate_lines[] = {
 static const char *const  mutate_names[] = {
     "typ", "alg", "kid", "crit", "b64", "zip", "enc", "cty", "jku", "x5u",
     "x5c", "jwk", "iss", "aud", "sub", "iat", "nbf", "exp", "groups", "roles",
-    "realm_access", "tenant_id", NULL
+    "realm_access", "tenant_id", "auth_time", "acr", NULL
 };
 
 #include "mutate.h"
@@ -311,6 +312,42 @@ roles_of(const json_t *claims)
 }
 
 
+/* "auth_time" and "acr" are missing, or well-formed. */
+
+static ngx_uint_t
+has_login(const json_t *claims)
+{
+    uint32_t       code;
+    ngx_str_t      acr;
+    json_t        *time;
+    const u_char  *p;
+
+    time = json_object_get(claims, "auth_time");
+
+    if (time && (!json_is_integer(time) || json_integer_value(time) < 1
+                 || json_integer_value(time) > 9007199254740992))
+    {
+        return 0;
+    }
+
+    if (json_object_get(claims, "acr") == NULL) {
+        return 1;
+    }
+
+    acr = json_text_of(claims, "acr");
+
+    for (p = acr.data; acr.len && p < acr.data + acr.len; ) {
+        p += ngx_lockbox_unicode_decode(p, acr.data + acr.len, &code);
+
+        if (code < 0x20 || ngx_lockbox_unicode_hidden(code)) {
+            return 0;
+        }
+    }
+
+    return acr.len != 0 && acr.len < 256;
+}
+
+
 static void
 check_identity(ngx_pool_t *pool, const ngx_str_t *text,
     const json_t *claims)
@@ -322,11 +359,16 @@ check_identity(ngx_pool_t *pool, const ngx_str_t *text,
                                   &identity)
         != NGX_LOCKBOX_ALLOW)
     {
-        fuzz_check(claims == NULL);
+        fuzz_check(claims == NULL || !has_login(claims));
         return;
     }
 
     fuzz_check(claims != NULL);
+    fuzz_check(has_login(claims));
+    fuzz_check(identity.token_hash.len == 43);
+    fuzz_check(identity.acr.len == json_text_of(claims, "acr").len);
+    fuzz_check(identity.auth_time == (json_object_get(claims, "auth_time")
+                                      ? door_time(claims, "auth_time") : 0));
 
     sub = json_text_of(claims, "sub");
     fuzz_check(fuzz_same(&identity.sub, &sub));

@@ -72,6 +72,10 @@ static const answer_t  answers[] = {
       NGX_LOCKBOX_SAME_PERSON, REQUEST },
     { "deny", "*3\r\n$8\r\nconflict\r\n" FIELDS ACTIONS, NGX_LOCKBOX_CONFLICT,
       REQUEST },
+    { "file", "*3\r\n$17\r\ntoo_many_requests\r\n*0\r\n*0\r\n",
+      NGX_LOCKBOX_TOO_MANY_REQUESTS, "" },
+    { "file", "*3\r\n$15\r\ninvalid_extends\r\n*0\r\n*0\r\n",
+      NGX_LOCKBOX_INVALID_MEMBER, "" },
     { "file", "*3\r\n$5\r\nclock\r\n*0\r\n*0\r\n", NGX_LOCKBOX_INTERNAL_ERROR,
       "" },
 
