@@ -26,6 +26,7 @@ static const char *const  mutate_names[] = {
     "request", "tenant", "engineer_iss", "engineer_sub", "access_hash",
     "stage", "decision", "by_iss", "sub", "version", "duration", "at", "prev",
     "text_hash", "token_hash", "acr", "auth_time", "extends", "begins",
+    "policy_version", "policy_hash", "customers", "preapproval",
     "iss", "aud", "iat", "exp", NULL
 };
 
@@ -127,8 +128,12 @@ is_whole(const json_t *claims)
         "stage", "decision", "by_iss", "sub", "text_hash", "token_hash"
     };
     static const char *const  numbers[] = { "version", "duration", "at" };
-    static const char *const  more_texts[] = { "prev", "acr", "extends" };
-    static const char *const  more_numbers[] = { "auth_time", "begins" };
+    static const char *const  more_texts[] = {
+        "prev", "acr", "extends", "policy_hash", "preapproval"
+    };
+    static const char *const  more_numbers[] = {
+        "auth_time", "begins", "policy_version", "customers"
+    };
 
     for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (!json_has_text(claims, texts[i])) {
@@ -244,6 +249,7 @@ is_link(ngx_pool_t *pool, const step_t *step, const step_t *before,
                && door_time(claims, "version") == 0
                && json_is_text(claims, "decision", "request")
                && is_by_engineer(claims)
+               && json_object_get(claims, "preapproval") == NULL
                && (extends ? json_is_text(claims, "extends", EXTENDS)
                            : json_object_get(claims, "extends") == NULL);
     }
@@ -254,6 +260,12 @@ is_link(ngx_pool_t *pool, const step_t *step, const step_t *before,
     return fuzz_same(&hash, &prev)
            && json_object_get(claims, "extends") == NULL
            && may_follow(claims, before->claims)
+           && door_time(claims, "policy_version")
+              >= door_time(before->claims, "policy_version")
+           && (json_object_get(claims, "preapproval") == NULL
+               || (json_is_text(claims, "stage", "customer")
+                   && json_is_text(claims, "decision", "approve")
+                   && door_time(claims, "policy_version") > 0))
            && door_time(claims, "version")
               > door_time(before->claims, "version")
            && door_time(claims, "at") + 10000
@@ -342,7 +354,10 @@ approval(const step_t *all, ngx_uint_t total, ngx_uint_t manager,
         last = approves ? steps[i].claims : last;
     }
 
-    return given[0] >= manager && given[1] >= customer ? last : NULL;
+    return given[0] >= manager && given[1] >= customer
+           && (json_int_t) given[1]
+              >= door_time(all[total - 1].claims, "customers")
+           ? last : NULL;
 }
 
 
