@@ -552,13 +552,15 @@ sub places {
     $t->wait_for(sub {
         flush();
 
-        my $first = (now() + 200) * 1000;
+        my $first = (now() + 1000) * 1000;
 
-        $last = $first + 19_999;
+        $last = $first + 99_999;
         redis('EVAL', 'for i = ARGV[1], ARGV[2] do '
                       . 'local place = string.format("%.0f", i) '
                       . 'redis.call("ZADD", "lockbox:requests", place, place) '
                       . 'end', 0, $first, $last);
+
+        $t->wait_for(sub { now() * 1000 > $first - 50_000 });
 
         my $filed = 0;
 
