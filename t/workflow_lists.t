@@ -9,7 +9,6 @@ use warnings;
 use Digest::SHA qw(sha1_hex);
 
 use Test::Lockbox;
-use Test::Lockbox::Conf;
 use Test::Lockbox::Workflow;
 
 my $OPEN = qr/^(?:awaiting_.*|needs_info|approved)$/;
@@ -546,40 +545,26 @@ sub copies {
 # Whatever the clock says, no two requests have one place, so that a cursor
 # stands between two of them.
 sub places {
-    my ($last, $id);
+    flush();
 
-    # all places of a while are taken, and requests are filed until it is over
-    $t->wait_for(sub {
-        flush();
+    my $time = now();
+    my ($seconds, $micro) = (int $time / 1000, $time % 1000 * 1000 + 998);
 
-        my $first = (now() + 200) * 1000;
+    call_as(Frozen->new($t->redis_client, $seconds, $micro), sub {
+        file('engineer', decided_at => $time, request => { id => id($_) })
+            for 1 .. 4;
+    });
 
-        $last = $first + 19_999;
-        redis('EVAL', 'for i = ARGV[1], ARGV[2] do '
-                      . 'local place = string.format("%.0f", i) '
-                      . 'redis.call("ZADD", "lockbox:requests", place, place) '
-                      . 'end', 0, $first, $last);
+    my @places = map { redis('ZSCORE', 'lockbox:requests', "acme:$_") }
+                     map { id($_) } 1 .. 4;
+    my $first = $time * 1000 + 998;
 
-        my $filed = 0;
-
-        while (!$filed) {
-            $id = Test::Lockbox::Conf::uuid7();
-            file('engineer', request => { id => $id });
-
-            # the script's own time
-            my $at = (events())[-1]{at} * 1000;
-
-            return 0 if $at > $last - 999;
-            $filed = $at > $first;
-        }
-
-        return 1;
-    }, undef, 'a place that is taken');
-
-    is(redis('ZSCORE', 'lockbox:requests', "acme:$id"), $last + 1,
-       'a request takes the next place that is free');
-    is(stored('acme', $id)->{created_at}, int(($last + 1) / 1000),
-       '... and has the time of its place');
+    is_deeply(\@places, [ $first .. $first + 3 ],
+              'a request takes the next place that is free');
+    is_deeply([ map { stored('acme', id($_))->{created_at} - $time } 1 .. 4 ],
+              [ 0, 0, 1, 1 ], '... and has the time of its place');
+    is_deeply([ pages('manager', 1) ], [ map { [ id($_) ] } 4, 3, 2, 1 ],
+              '... and one after the other is listed');
 }
 
 sub old_entries {
@@ -625,4 +610,34 @@ sub sorted {
                  @ids;
 
     return sort { $at{$a} <=> $at{$b} || $a cmp $b } @ids;
+}
+
+
+# Calls the script with a clock that stands still.
+package Frozen;
+
+sub new {
+    my ($class, $client, $seconds, $micro) = @_;
+
+    my $script = Test::Lockbox::Workflow::script();
+    my $clock = "local real = redis\n"
+        . "local redis = setmetatable({ call = function(name, ...)\n"
+        . "    return name == 'TIME' and { '$seconds', '$micro' }\n"
+        . "           or real.call(name, ...)\n"
+        . "end }, { __index = real })\n";
+
+    return bless {
+        client => $client,
+        sha => $client->command('SCRIPT', 'LOAD', $clock . $script),
+    }, $class;
+}
+
+sub send_command {
+    my ($self, $name, undef, @rest) = @_;
+
+    $self->{client}->send_command($name, $self->{sha}, @rest);
+}
+
+sub reply {
+    return $_[0]{client}->reply;
 }

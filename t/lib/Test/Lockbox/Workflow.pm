@@ -166,8 +166,14 @@ sub start {
     $t->redis;
     $Redis = $Client = $t->redis_client;
 
+    $Sha = redis('SCRIPT', 'LOAD', script());
+}
+
+sub script {
     open my $fh, '<:raw', $SCRIPT or die "$SCRIPT: $!\n";
-    $Sha = redis('SCRIPT', 'LOAD', do { local $/; <$fh> });
+    local $/;
+
+    return <$fh>;
 }
 
 # Calls of the script in "work" go through the client.
