@@ -27,6 +27,7 @@
 typedef struct {
     time_t                     manager_within;    /* seconds to answer */
     time_t                     customer_within;
+    time_t                     engineer_within;   /* answers, all together */
     ngx_uint_t                 manager_needed;    /* approvals */
     ngx_uint_t                 customer_needed;
     ngx_array_t                manager_only;      /* of ngx_str_t: tenants */

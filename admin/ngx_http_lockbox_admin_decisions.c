@@ -27,11 +27,26 @@
 #define NGX_HTTP_LOCKBOX_ATTEMPTS      3
 
 
+/* The most questions about a request, so that its seals stay few. */
+#define NGX_HTTP_LOCKBOX_QUESTIONS     8
+
+/* States in which a step can be taken. */
+#define NGX_HTTP_LOCKBOX_WAITING       0x01        /* for a decision */
+#define NGX_HTTP_LOCKBOX_ASKED         0x02        /* for an answer */
+#define NGX_HTTP_LOCKBOX_LIVE          0x04        /* the grant is out */
+
+
+typedef struct {
+    const char                        *state;
+    ngx_uint_t                         kind;
+} ngx_http_lockbox_state_t;
+
+
 typedef struct {
     ngx_str_t                          action;
-    unsigned                           judges:1;   /* open; by its stage */
+    ngx_uint_t                         states;
+    unsigned                           judges:1;   /* by the stage */
     unsigned                           owner:1;    /* by the engineer alone */
-    unsigned                           live:1;     /* the grant is out */
     unsigned                           unsealed:1; /* also without seals */
     ngx_lockbox_body_form_e            form;
 } ngx_http_lockbox_step_t;
@@ -62,6 +77,10 @@ static ngx_lockbox_decision_t ngx_http_lockbox_decision_authority(
 static ngx_lockbox_decision_t ngx_http_lockbox_decision_stage(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static ngx_uint_t ngx_http_lockbox_state(
+    const ngx_http_lockbox_admin_case_t *request);
+static ngx_uint_t ngx_http_lockbox_questions(
+    const ngx_http_lockbox_admin_case_t *request);
 static ngx_uint_t ngx_http_lockbox_is_engineer(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
@@ -74,6 +93,13 @@ static ngx_uint_t ngx_http_lockbox_has_decided(
 static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static json_t *ngx_http_lockbox_decision_said(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision);
+static ngx_int_t ngx_http_lockbox_decision_narrowed(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision,
+    const ngx_lockbox_scope_t *scope, int64_t duration, json_t *said);
 static void ngx_http_lockbox_decision_done(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
@@ -96,12 +122,32 @@ static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), 1, 0, 0, 0, NGX_LOCKBOX_BODY_APPROVAL },
-    { ngx_string("deny"), 1, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
-    { ngx_string("cancel"), 0, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("complete"), 0, 1, 1, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("revoke"), 0, 0, 1, 1, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0,
+      NGX_LOCKBOX_BODY_APPROVAL },
+    { ngx_string("deny"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
+      1, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
+    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0,
+      NGX_LOCKBOX_BODY_QUESTION },
+    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0,
+      NGX_LOCKBOX_BODY_ANSWER },
+    { ngx_string("cancel"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
+      0, 1, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0,
+      NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1,
+      NGX_LOCKBOX_BODY_STEP },
     { ngx_null_string, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
+};
+
+
+/* All others are ends. */
+
+static const ngx_http_lockbox_state_t  ngx_http_lockbox_states[] = {
+    { "awaiting_manager", NGX_HTTP_LOCKBOX_WAITING },
+    { "awaiting_customer", NGX_HTTP_LOCKBOX_WAITING },
+    { "needs_info", NGX_HTTP_LOCKBOX_ASKED },
+    { "approved", NGX_HTTP_LOCKBOX_LIVE },
+    { NULL, 0 }
 };
 
 
@@ -276,12 +322,10 @@ static ngx_lockbox_decision_t
 ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision)
 {
-    ngx_uint_t                      live;
     ngx_lockbox_decision_t          word;
     ngx_http_lockbox_admin_case_t  *request;
 
     request = &decision->request;
-    live = ngx_lockbox_text_is(&request->state, "approved");
 
     if (decision->step->judges) {
         word = ngx_http_lockbox_decision_stage(call, decision);
@@ -312,9 +356,7 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
         }
     }
 
-    if (decision->step->live != live
-        || (!live && ngx_strncmp(request->state.data, "awaiting_", 9) != 0))
-    {
+    if (!(decision->step->states & ngx_http_lockbox_state(request))) {
         return NGX_LOCKBOX_CONFLICT;
     }
 
@@ -322,6 +364,12 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
         && ngx_http_lockbox_has_decided(call, request))
     {
         return NGX_LOCKBOX_SAME_PERSON;
+    }
+
+    if (ngx_lockbox_text_is(&decision->step->action, "ask")
+        && ngx_http_lockbox_questions(request) >= NGX_HTTP_LOCKBOX_QUESTIONS)
+    {
+        return NGX_LOCKBOX_CONFLICT;
     }
 
     if (decision->body.version != 0
@@ -339,6 +387,7 @@ ngx_http_lockbox_decision_stage(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision)
 {
     ngx_uint_t                      manager, customer;
+    const ngx_str_t                *state;
     ngx_http_lockbox_admin_case_t  *request;
 
     request = &decision->request;
@@ -356,21 +405,53 @@ ngx_http_lockbox_decision_stage(ngx_http_lockbox_admin_call_t *call,
         return NGX_LOCKBOX_OWN_REQUEST;
     }
 
-    if (manager && ngx_lockbox_text_is(&request->state,
-                                            "awaiting_manager"))
+    state = &request->state;
+
+    if (manager && (ngx_lockbox_text_is(state, "awaiting_manager")
+                    || ngx_lockbox_text_is(&request->asked, "manager")))
     {
         ngx_str_set(&decision->stage, "manager");
         return NGX_LOCKBOX_ALLOW;
     }
 
-    if (customer && ngx_lockbox_text_is(&request->state,
-                                             "awaiting_customer"))
+    if (customer && (ngx_lockbox_text_is(state, "awaiting_customer")
+                     || ngx_lockbox_text_is(&request->asked, "customer")))
     {
         ngx_str_set(&decision->stage, "customer");
         return NGX_LOCKBOX_ALLOW;
     }
 
     return NGX_LOCKBOX_CONFLICT;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_state(const ngx_http_lockbox_admin_case_t *request)
+{
+    const ngx_http_lockbox_state_t  *state;
+
+    for (state = ngx_http_lockbox_states; state->state != NULL; state++) {
+        if (ngx_lockbox_text_is(&request->state, state->state)) {
+            break;
+        }
+    }
+
+    return state->kind;
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_questions(const ngx_http_lockbox_admin_case_t *request)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < request->nseals; i++) {
+        n += ngx_lockbox_text_is(&request->seals[i].decision, "ask");
+    }
+
+    return n;
 }
 
 
@@ -403,7 +484,8 @@ ngx_http_lockbox_has_decided(const ngx_http_lockbox_admin_call_t *call,
     ngx_uint_t  i;
 
     for (i = 0; i < request->nseals; i++) {
-        if (ngx_lockbox_text_same(&call->identity.iss,
+        if (ngx_lockbox_text_is(&request->seals[i].decision, "approve")
+            && ngx_lockbox_text_same(&call->identity.iss,
                                        &request->seals[i].by_iss)
             && ngx_lockbox_text_same(&call->identity.sub,
                                           &request->seals[i].by_sub))
@@ -420,7 +502,7 @@ static json_t *
 ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision)
 {
-    json_t                         *args;
+    json_t                         *args, *said;
     ngx_str_t                       access, text;
     ngx_lockbox_seal_t              seal;
     const ngx_lockbox_scope_t      *scope;
@@ -458,9 +540,14 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     seal.decision = decision->step->action;
     seal.prev = request->last;
 
-    if (ngx_http_lockbox_admin_seal(call, &seal, scope,
-                                    &decision->body.comment, &access, &text)
-        != NGX_OK)
+    said = ngx_http_lockbox_decision_said(call, decision);
+
+    if (ngx_http_lockbox_decision_narrowed(call, decision, scope,
+                                           seal.duration, said)
+        != NGX_OK
+        || ngx_http_lockbox_admin_seal(call, &seal, scope, said, &access,
+                                       &text)
+           != NGX_OK)
     {
         return NULL;
     }
@@ -498,6 +585,63 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     }
 
     return args;
+}
+
+
+/* What the caller wrote, in pool memory; NULL without memory. */
+
+static json_t *
+ngx_http_lockbox_decision_said(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision)
+{
+    json_t  *said;
+
+    said = ngx_lockbox_json_own(call->request->pool, json_object());
+
+    if (decision->body.comment.len != 0
+        && ngx_lockbox_json_set(said, "comment",
+                               ngx_lockbox_json_text(&decision->body.comment))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return said;
+}
+
+
+/* Who has cut the request down says to what: those behind must see it. */
+
+static ngx_int_t
+ngx_http_lockbox_decision_narrowed(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision,
+    const ngx_lockbox_scope_t *scope, int64_t duration, json_t *said)
+{
+    ngx_str_t                  hash;
+    const ngx_lockbox_seal_t  *before;
+
+    before = &decision->request.seals[decision->request.nseals - 1];
+
+    if (ngx_lockbox_scope_hash(call->request->pool, scope, &hash) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_lockbox_text_same(&hash, &before->access_hash)
+        && duration == before->duration)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_lockbox_json_set(said, "access",
+                             ngx_lockbox_scope_json(scope,
+                                                    NGX_LOCKBOX_SCOPE_ACCESS))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_json_set(said, "duration",
+                                json_integer((json_int_t) duration));
 }
 
 
@@ -696,7 +840,7 @@ static ngx_int_t
 ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant)
 {
-    int64_t                         approved;
+    const ngx_lockbox_seal_t       *approved;
     ngx_http_lockbox_admin_conf_t  *conf;
 
     conf = ngx_http_lockbox_admin_conf(call->request);
@@ -705,7 +849,7 @@ ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
                                          conf->manager_needed,
                                          ngx_http_lockbox_admin_customers(conf,
                                                             &call->tenant));
-    if (approved == 0) {
+    if (approved == NULL) {
         ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
                       "lockbox: the request \"%V\" of the tenant \"%V\" is "
                       "stored as approved without the approvals it needs",
@@ -717,7 +861,7 @@ ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
     grant->tenant = call->tenant;
     grant->engineer_iss = request->engineer_iss;
     grant->engineer_sub = request->engineer_sub;
-    grant->not_before = (time_t) (approved / 1000);
+    grant->not_before = (time_t) ngx_lockbox_seal_begins(approved);
     grant->expires = grant->not_before + (time_t) request->duration;
     grant->scope = request->scope;
 

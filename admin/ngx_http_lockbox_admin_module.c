@@ -16,6 +16,12 @@
 #define NGX_HTTP_LOCKBOX_APPROVALS_MAX    9
 
 
+typedef struct {
+    ngx_str_t    name;
+    size_t       offset;
+} ngx_http_lockbox_admin_stage_t;
+
+
 static void *ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf,
     void *data);
@@ -35,12 +41,37 @@ static char *ngx_http_lockbox_admin_within(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
 static char *ngx_http_lockbox_admin_approvals(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
-static ngx_str_t ngx_http_lockbox_admin_stage(ngx_str_t *param,
-    ngx_uint_t *manager);
+static ngx_str_t ngx_http_lockbox_admin_stage(const ngx_str_t *param,
+    const ngx_http_lockbox_admin_stage_t *stages, size_t *offset);
 static char *ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
 static char *ngx_http_lockbox_admin_ticket(ngx_conf_t *cf,
     ngx_command_t *cmd, void *data);
+
+
+/* Where the values of "manager=", "customer=" and the like go. */
+
+static const ngx_http_lockbox_admin_stage_t
+    ngx_http_lockbox_admin_answers[] =
+{
+    { ngx_string("manager="),
+      offsetof(ngx_http_lockbox_admin_conf_t, manager_within) },
+    { ngx_string("customer="),
+      offsetof(ngx_http_lockbox_admin_conf_t, customer_within) },
+    { ngx_string("engineer="),
+      offsetof(ngx_http_lockbox_admin_conf_t, engineer_within) },
+    { ngx_null_string, 0 }
+};
+
+static const ngx_http_lockbox_admin_stage_t
+    ngx_http_lockbox_admin_needed[] =
+{
+    { ngx_string("manager="),
+      offsetof(ngx_http_lockbox_admin_conf_t, manager_needed) },
+    { ngx_string("customer="),
+      offsetof(ngx_http_lockbox_admin_conf_t, customer_needed) },
+    { ngx_null_string, 0 }
+};
 
 
 static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
@@ -53,7 +84,7 @@ static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
       NULL },
 
     { ngx_string("lockbox_answer_within"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
       ngx_http_lockbox_admin_within,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -168,6 +199,7 @@ ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf)
 
     conf->manager_within = NGX_CONF_UNSET;
     conf->customer_within = NGX_CONF_UNSET;
+    conf->engineer_within = NGX_CONF_UNSET;
     conf->manager_needed = NGX_CONF_UNSET_UINT;
     conf->customer_needed = NGX_CONF_UNSET_UINT;
     conf->retention = NGX_CONF_UNSET;
@@ -189,6 +221,7 @@ ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf, void *data)
 
     ngx_conf_init_value(conf->manager_within, 3600);
     ngx_conf_init_value(conf->customer_within, 12 * 3600);
+    ngx_conf_init_value(conf->engineer_within, 24 * 3600);
     ngx_conf_init_uint_value(conf->manager_needed, 1);
     ngx_conf_init_uint_value(conf->customer_needed, 1);
     ngx_conf_init_value(conf->retention, 400 * 24 * 3600);
@@ -430,14 +463,17 @@ ngx_http_lockbox_admin_within(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
 {
     ngx_http_lockbox_admin_conf_t *conf = data;
 
+    size_t       offset;
     time_t       seconds, *field;
     ngx_str_t   *param, value;
-    ngx_uint_t   i, manager;
+    ngx_uint_t   i;
 
     param = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
-        value = ngx_http_lockbox_admin_stage(&param[i], &manager);
+        value = ngx_http_lockbox_admin_stage(&param[i],
+                                             ngx_http_lockbox_admin_answers,
+                                             &offset);
         seconds = value.len != 0 ? ngx_parse_time(&value, 1)
                                  : (time_t) NGX_ERROR;
 
@@ -446,13 +482,13 @@ ngx_http_lockbox_admin_within(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
             || seconds > NGX_HTTP_LOCKBOX_ANSWER_MAX)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\", it must be manager= "
-                               "or customer= with a time from 1 minute to 14 "
-                               "days", &param[i]);
+                               "invalid parameter \"%V\", it must be "
+                               "manager=, customer= or engineer= with a time "
+                               "from 1 minute to 14 days", &param[i]);
             return NGX_CONF_ERROR;
         }
 
-        field = manager ? &conf->manager_within : &conf->customer_within;
+        field = (time_t *) (void *) ((u_char *) conf + offset);
 
         if (*field != NGX_CONF_UNSET) {
             return "is duplicate";
@@ -471,14 +507,17 @@ ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_lockbox_admin_conf_t *conf = data;
 
+    size_t       offset;
     ngx_int_t    n;
     ngx_str_t   *param, value;
-    ngx_uint_t   i, manager, *field;
+    ngx_uint_t   i, *field;
 
     param = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
-        value = ngx_http_lockbox_admin_stage(&param[i], &manager);
+        value = ngx_http_lockbox_admin_stage(&param[i],
+                                             ngx_http_lockbox_admin_needed,
+                                             &offset);
         n = value.len != 0 ? ngx_atoi(value.data, value.len) : NGX_ERROR;
 
         if (n < 1 || n > NGX_HTTP_LOCKBOX_APPROVALS_MAX) {
@@ -491,7 +530,7 @@ ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
             return NGX_CONF_ERROR;
         }
 
-        field = manager ? &conf->manager_needed : &conf->customer_needed;
+        field = (ngx_uint_t *) (void *) ((u_char *) conf + offset);
 
         if (*field != NGX_CONF_UNSET_UINT) {
             return "is duplicate";
@@ -504,22 +543,28 @@ ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* The value of "manager=value" or "customer=value", empty if it is neither. */
+/* The value behind one of the names, empty if there is none of them. */
 
 static ngx_str_t
-ngx_http_lockbox_admin_stage(ngx_str_t *param, ngx_uint_t *manager)
+ngx_http_lockbox_admin_stage(const ngx_str_t *param,
+    const ngx_http_lockbox_admin_stage_t *stages, size_t *offset)
 {
-    size_t     len;
     ngx_str_t  value;
 
     ngx_str_null(&value);
+    *offset = 0;
 
-    *manager = ngx_strncmp(param->data, "manager=", 8) == 0;
-    len = *manager ? sizeof("manager=") - 1 : sizeof("customer=") - 1;
+    for ( /* void */ ; stages->name.len != 0; stages++) {
 
-    if (*manager || ngx_strncmp(param->data, "customer=", 9) == 0) {
-        value.data = param->data + len;
-        value.len = param->len - len;
+        if (param->len >= stages->name.len
+            && ngx_memcmp(param->data, stages->name.data, stages->name.len)
+               == 0)
+        {
+            value.data = param->data + stages->name.len;
+            value.len = param->len - stages->name.len;
+            *offset = stages->offset;
+            break;
+        }
     }
 
     return value;

@@ -27,6 +27,8 @@ typedef struct {
 static json_t *ngx_http_lockbox_filing_args(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_body_filing_t *filing);
+static json_t *ngx_http_lockbox_filing_said(ngx_pool_t *pool,
+    const ngx_lockbox_body_filing_t *filing);
 static void ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
@@ -137,7 +139,7 @@ static json_t *
 ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_body_filing_t *filing)
 {
-    json_t                         *args, *request;
+    json_t                         *args, *request, *said;
     ngx_str_t                       access, decision;
     ngx_lockbox_seal_t              seal;
     ngx_http_lockbox_admin_conf_t  *conf;
@@ -152,40 +154,62 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
     ngx_str_set(&seal.stage, "engineer");
     ngx_str_set(&seal.decision, "request");
 
-    if (ngx_http_lockbox_admin_seal(call, &seal, &filing->scope, NULL,
+    said = ngx_http_lockbox_filing_said(call->request->pool, filing);
+
+    if (ngx_http_lockbox_admin_seal(call, &seal, &filing->scope, said,
                                     &access, &decision)
         != NGX_OK)
     {
         return NULL;
     }
 
-    request = json_pack("{s:o, s:o, s:o, s:o, s:I, s:o}",
+    request = json_pack("{s:o, s:o, s:I, s:o}",
                   "id", ngx_lockbox_json_text(&call->id),
                   "tenant", ngx_lockbox_json_text(&call->tenant),
-                  "justification",
-                      ngx_lockbox_json_text(&filing->justification),
-                  "reason", ngx_lockbox_json_text(&filing->reason),
                   "duration", (json_int_t) filing->duration,
                   "access", ngx_lockbox_json_text(&access));
 
-    if (filing->ticket.len != 0
-        && ngx_lockbox_json_set(request, "ticket",
-                                ngx_lockbox_json_text(&filing->ticket))
-           != NGX_OK)
-    {
+    if (json_object_update(request, said) != 0) {
         json_decref(request);
         return NULL;
     }
 
-    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I}",
+    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
                   "actor", ngx_http_lockbox_admin_actor(&call->identity),
                   "request", request,
                   "decision", ngx_lockbox_json_text(&decision),
                   "decided_at", (json_int_t) seal.at,
                   "answer_within", (json_int_t) conf->manager_within * 1000,
+                  "lapses_within", (json_int_t) 1000
+                      * (conf->manager_within + conf->customer_within
+                         + conf->engineer_within),
                   "retention", (json_int_t) conf->retention * 1000);
 
     return args;
+}
+
+
+static json_t *
+ngx_http_lockbox_filing_said(ngx_pool_t *pool,
+    const ngx_lockbox_body_filing_t *filing)
+{
+    json_t  *said;
+
+    said = ngx_lockbox_json_own(pool,
+               json_pack("{s:o, s:o}",
+                         "justification",
+                         ngx_lockbox_json_text(&filing->justification),
+                         "reason", ngx_lockbox_json_text(&filing->reason)));
+
+    if (filing->ticket.len != 0
+        && ngx_lockbox_json_set(said, "ticket",
+                                ngx_lockbox_json_text(&filing->ticket))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return said;
 }
 
 

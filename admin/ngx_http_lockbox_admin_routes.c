@@ -60,6 +60,13 @@ const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[] = {
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/deny", ngx_string("deny"),
       NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_decide },
 
+    { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/ask", ngx_string("ask"),
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_decide },
+
+    { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/answer",
+      ngx_string("answer"),
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_decide },
+
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/cancel",
       ngx_string("cancel"),
       NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, ngx_http_lockbox_admin_decide },

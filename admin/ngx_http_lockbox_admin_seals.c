@@ -12,30 +12,56 @@
 #define NGX_HTTP_LOCKBOX_SEALS_MAX  64
 
 
+/* As they are stored; the hashes are of what is stored beside them. */
+typedef struct {
+    ngx_str_t   *texts;
+    ngx_str_t   *hashes;
+    ngx_uint_t   n;
+} ngx_http_lockbox_seals_t;
+
+
 static ngx_int_t ngx_http_lockbox_case_fields(ngx_pool_t *pool,
     const json_t *fields, ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_number(const json_t *fields,
     const char *name, int64_t *value);
 static ngx_int_t ngx_http_lockbox_case_seals(ngx_pool_t *pool,
-    const json_t *fields, ngx_str_t **texts, ngx_uint_t *n);
+    const json_t *fields, ngx_http_lockbox_seals_t *stored);
+static ngx_int_t ngx_http_lockbox_case_said(ngx_pool_t *pool,
+    const json_t *object, const char *const *names, ngx_str_t *hash);
 static ngx_int_t ngx_http_lockbox_case_verify(
-    ngx_http_lockbox_admin_call_t *call, const ngx_str_t *texts, ngx_uint_t n,
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_seals_t *stored,
+    ngx_http_lockbox_admin_case_t *request);
+static ngx_int_t ngx_http_lockbox_case_asked(
     ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_deciders(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_name(ngx_pool_t *pool,
     const ngx_str_t *iss, const ngx_str_t *sub, ngx_str_t *name);
+static ngx_int_t ngx_http_lockbox_said_hash(ngx_pool_t *pool, json_t *said,
+    ngx_str_t *hash);
+static json_t *ngx_http_lockbox_decider(const ngx_lockbox_seal_t *seal);
+
+
+/* What people write: in the fields of a request, and in later decisions. */
+
+static const char *const  ngx_http_lockbox_filing_said[] = {
+    "justification", "reason", "ticket", NULL
+};
+
+static const char *const  ngx_http_lockbox_decision_said[] = {
+    "comment", "access", "duration", NULL
+};
 
 
 ngx_int_t
 ngx_http_lockbox_admin_case_open(ngx_http_lockbox_admin_call_t *call,
     const json_t *fields, ngx_http_lockbox_admin_case_t *request)
 {
-    ngx_int_t    rc;
-    ngx_str_t   *texts;
-    ngx_uint_t   n;
-    ngx_pool_t  *pool;
+    ngx_int_t                  rc;
+    ngx_pool_t                *pool;
+    ngx_http_lockbox_seals_t   stored;
 
     pool = call->request->pool;
 
@@ -44,11 +70,11 @@ ngx_http_lockbox_admin_case_open(ngx_http_lockbox_admin_call_t *call,
     rc = ngx_http_lockbox_case_fields(pool, fields, request);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_lockbox_case_seals(pool, fields, &texts, &n);
+        rc = ngx_http_lockbox_case_seals(pool, fields, &stored);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_http_lockbox_case_verify(call, texts, n, request);
+        rc = ngx_http_lockbox_case_verify(call, &stored, request);
     }
 
     if (rc == NGX_OK) {
@@ -82,7 +108,9 @@ ngx_http_lockbox_case_fields(ngx_pool_t *pool, const json_t *fields,
         || ngx_http_lockbox_case_number(fields, "version", &request->version)
            != NGX_OK
         || ngx_http_lockbox_case_number(fields, "duration",
-                                        &request->duration) != NGX_OK)
+                                        &request->duration) != NGX_OK
+        || ngx_lockbox_json_string(fields, "extends", &request->extends)
+           == NGX_ERROR)
     {
         return NGX_DECLINED;
     }
@@ -123,13 +151,14 @@ ngx_http_lockbox_case_number(const json_t *fields, const char *name,
 
 static ngx_int_t
 ngx_http_lockbox_case_seals(ngx_pool_t *pool, const json_t *fields,
-    ngx_str_t **texts, ngx_uint_t *n)
+    ngx_http_lockbox_seals_t *stored)
 {
-    char         name[sizeof("decision:") + NGX_INT_T_LEN];
-    json_t      *decision;
-    int64_t      decisions;
-    ngx_str_t    text;
-    ngx_uint_t   i;
+    char        name[sizeof("decision:") + NGX_INT_T_LEN];
+    json_t     *decision;
+    int64_t     decisions;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_uint_t  i;
 
     if (ngx_http_lockbox_case_number(fields, "decisions", &decisions) != NGX_OK
         || decisions < 1 || decisions > NGX_HTTP_LOCKBOX_SEALS_MAX)
@@ -137,14 +166,16 @@ ngx_http_lockbox_case_seals(ngx_pool_t *pool, const json_t *fields,
         return NGX_DECLINED;
     }
 
-    *n = (ngx_uint_t) decisions;
-    *texts = ngx_palloc(pool, *n * sizeof(ngx_str_t));
+    stored->n = (ngx_uint_t) decisions;
+    stored->texts = ngx_palloc(pool, 2 * stored->n * sizeof(ngx_str_t));
 
-    if (*texts == NULL) {
+    if (stored->texts == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < *n; i++) {
+    stored->hashes = stored->texts + stored->n;
+
+    for (i = 0; i < stored->n; i++) {
         *ngx_sprintf((u_char *) name, "decision:%ui", i) = '\0';
 
         if (ngx_lockbox_json_string(fields, name, &text) != NGX_OK) {
@@ -154,10 +185,21 @@ ngx_http_lockbox_case_seals(ngx_pool_t *pool, const json_t *fields,
         decision = ngx_lockbox_json_parse(pool, text.data, text.len);
 
         if (decision == NULL
-            || ngx_lockbox_json_string(decision, "seal", &(*texts)[i])
+            || ngx_lockbox_json_string(decision, "seal", &stored->texts[i])
                != NGX_OK)
         {
             return NGX_DECLINED;
+        }
+
+        rc = i == 0
+             ? ngx_http_lockbox_case_said(pool, fields,
+                                          ngx_http_lockbox_filing_said,
+                                          &stored->hashes[i])
+             : ngx_http_lockbox_case_said(pool, decision,
+                                          ngx_http_lockbox_decision_said,
+                                          &stored->hashes[i]);
+        if (rc != NGX_OK) {
+            return rc;
         }
     }
 
@@ -166,8 +208,44 @@ ngx_http_lockbox_case_seals(ngx_pool_t *pool, const json_t *fields,
 
 
 static ngx_int_t
+ngx_http_lockbox_case_said(ngx_pool_t *pool, const json_t *object,
+    const char *const *names, ngx_str_t *hash)
+{
+    json_t  *said, *value;
+
+    said = ngx_lockbox_json_own(pool, json_object());
+
+    for ( /* void */ ; *names != NULL; names++) {
+        value = json_object_get(object, *names);
+
+        if (value != NULL
+            && ngx_lockbox_json_set(said, *names, json_incref(value))
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_lockbox_said_hash(pool, said, hash);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_said_hash(ngx_pool_t *pool, json_t *said, ngx_str_t *hash)
+{
+    ngx_str_t  text;
+
+    if (ngx_lockbox_json_dump(pool, said, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_base64url_sha256(pool, &text, hash);
+}
+
+
+static ngx_int_t
 ngx_http_lockbox_case_verify(ngx_http_lockbox_admin_call_t *call,
-    const ngx_str_t *texts, ngx_uint_t n,
+    const ngx_http_lockbox_seals_t *stored,
     ngx_http_lockbox_admin_case_t *request)
 {
     ngx_int_t                      rc;
@@ -184,9 +262,12 @@ ngx_http_lockbox_case_verify(ngx_http_lockbox_admin_call_t *call,
     subject.engineer_iss = request->engineer_iss;
     subject.engineer_sub = request->engineer_sub;
     subject.duration = request->duration;
+    subject.extends = request->extends;
+    subject.text_hashes = stored->hashes;
 
-    request->nseals = n;
-    request->seals = ngx_pcalloc(pool, n * sizeof(ngx_lockbox_seal_t));
+    request->nseals = stored->n;
+    request->seals = ngx_pcalloc(pool,
+                                 stored->n * sizeof(ngx_lockbox_seal_t));
 
     if (request->seals == NULL
         || ngx_lockbox_scope_hash(pool, &request->scope, &subject.access_hash)
@@ -196,13 +277,40 @@ ngx_http_lockbox_case_verify(ngx_http_lockbox_admin_call_t *call,
     }
 
     rc = ngx_lockbox_seal_open(pool, &mcf->accepted, &mcf->grant_issuer,
-                               texts, n, ngx_time(), &subject,
-                               request->seals);
+                               stored->texts, stored->n, ngx_time(),
+                               &subject, request->seals);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    return ngx_lockbox_base64url_sha256(pool, &texts[n - 1], &request->last);
+    if (ngx_http_lockbox_case_asked(request) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_lockbox_base64url_sha256(pool, &stored->texts[stored->n - 1],
+                                        &request->last);
+}
+
+
+/* A question that is open is the last seal, and the state says so. */
+
+static ngx_int_t
+ngx_http_lockbox_case_asked(ngx_http_lockbox_admin_case_t *request)
+{
+    const ngx_lockbox_seal_t  *last;
+
+    last = &request->seals[request->nseals - 1];
+
+    if (ngx_lockbox_text_is(&last->decision, "ask")) {
+        request->asked = last->stage;
+
+        return ngx_lockbox_text_is(&request->state, "approved")
+               || ngx_strncmp(request->state.data, "awaiting_", 9) == 0
+               ? NGX_DECLINED : NGX_OK;
+    }
+
+    return ngx_lockbox_text_is(&request->state, "needs_info")
+           ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -260,8 +368,8 @@ ngx_http_lockbox_case_name(ngx_pool_t *pool, const ngx_str_t *iss,
 
 ngx_int_t
 ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
-    ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope,
-    const ngx_str_t *comment, ngx_str_t *access, ngx_str_t *decision)
+    ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
+    ngx_str_t *access, ngx_str_t *decision)
 {
     json_t                        *list, *text;
     ngx_str_t                      jws;
@@ -276,6 +384,9 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     seal->tenant = call->tenant;
     seal->by_iss = call->identity.iss;
     seal->by_sub = call->identity.sub;
+    seal->token_hash = call->identity.token_hash;
+    seal->auth_time = call->identity.auth_time;
+    seal->acr = call->identity.acr;
     seal->at = ngx_lockbox_clock_msec();
 
     list = ngx_lockbox_json_own(pool,
@@ -284,6 +395,7 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     if (list == NULL
         || ngx_lockbox_json_dump(pool, list, access) != NGX_OK
         || ngx_lockbox_scope_hash(pool, scope, &seal->access_hash) != NGX_OK
+        || ngx_http_lockbox_said_hash(pool, said, &seal->text_hash) != NGX_OK
         || ngx_lockbox_seal_sign(pool, mcf->signing.elts, &mcf->grant_issuer,
                                  seal, &jws)
            != NGX_OK)
@@ -292,23 +404,48 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     }
 
     text = ngx_lockbox_json_own(pool,
-               json_pack("{s:o, s:o, s:{s:o, s:o}, s:o, s:o}",
+               json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}",
                          "stage", ngx_lockbox_json_text(&seal->stage),
                          "decision", ngx_lockbox_json_text(&seal->decision),
-                         "by",
-                         "iss", ngx_lockbox_json_text(&seal->by_iss),
-                         "sub", ngx_lockbox_json_text(&seal->by_sub),
+                         "by", ngx_http_lockbox_decider(seal),
                          "at", ngx_http_lockbox_admin_view_time(seal->at),
+                         "token_hash",
+                         ngx_lockbox_json_text(&seal->token_hash),
                          "seal", ngx_lockbox_json_text(&jws)));
 
     if (text == NULL
-        || (comment != NULL && comment->len != 0
-            && ngx_lockbox_json_set(text, "comment",
-                                    ngx_lockbox_json_text(comment))
-               != NGX_OK))
+        || (seal->version != 0 && json_object_update(text, said) != 0))
     {
         return NGX_ERROR;
     }
 
     return ngx_lockbox_json_dump(pool, text, decision);
+}
+
+
+/* A person, and when and how they have logged in; a new reference or NULL. */
+
+static json_t *
+ngx_http_lockbox_decider(const ngx_lockbox_seal_t *seal)
+{
+    json_t  *by;
+
+    by = json_pack("{s:o, s:o}",
+                   "iss", ngx_lockbox_json_text(&seal->by_iss),
+                   "sub", ngx_lockbox_json_text(&seal->by_sub));
+
+    if ((seal->auth_time != 0
+         && ngx_lockbox_json_set(by, "auth_time",
+                                 json_integer((json_int_t) seal->auth_time))
+            != NGX_OK)
+        || (seal->acr.len != 0
+            && ngx_lockbox_json_set(by, "acr",
+                                    ngx_lockbox_json_text(&seal->acr))
+               != NGX_OK))
+    {
+        json_decref(by);
+        return NULL;
+    }
+
+    return by;
 }

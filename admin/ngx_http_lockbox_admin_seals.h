@@ -25,9 +25,11 @@ typedef struct {
     ngx_lockbox_scope_t    scope;         /* sealed */
     ngx_str_t              engineer_iss;  /* sealed */
     ngx_str_t              engineer_sub;  /* sealed */
+    ngx_str_t              extends;       /* sealed; empty: nothing */
     ngx_lockbox_seal_t    *seals;
     ngx_uint_t             nseals;
     ngx_str_t              last;          /* hash of the last seal */
+    ngx_str_t              asked;         /* stage that waits for an answer */
 } ngx_http_lockbox_admin_case_t;
 
 
@@ -45,14 +47,16 @@ ngx_int_t ngx_http_lockbox_admin_case_open(
 
 /*
  * Seals a step of the caller's.  "seal" comes with engineer, version,
- * duration, stage, decision and prev; request, tenant, access_hash, by and at
- * are filled in.  "comment" may be NULL.  "access" becomes the JSON text of
- * the scope, "decision" that of the decision with its seal, both pool memory.
- * NGX_ERROR without memory or when OpenSSL refuses.
+ * duration, stage, decision and prev; the rest is filled in.  "said" (borrowed,
+ * NULL stands for no memory) is what the caller has written: its hash is
+ * sealed, and of all steps but the filing, which is the request itself, it is
+ * kept with the decision.  "access" becomes the JSON text of the scope,
+ * "decision" that of the decision with its seal, both pool memory.  NGX_ERROR
+ * without memory or when OpenSSL refuses.
  */
 ngx_int_t ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
-    ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope,
-    const ngx_str_t *comment, ngx_str_t *access, ngx_str_t *decision);
+    ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
+    ngx_str_t *access, ngx_str_t *decision);
 
 /*
  * The arguments of a step about the request that the path names: actor,

@@ -12,6 +12,7 @@
 
 typedef enum {
     NGX_HTTP_LOCKBOX_VIEW_TEXT = 0,
+    NGX_HTTP_LOCKBOX_VIEW_STAGE,      /* null for none */
     NGX_HTTP_LOCKBOX_VIEW_NUMBER,
     NGX_HTTP_LOCKBOX_VIEW_TIME,       /* null while it has not happened */
     NGX_HTTP_LOCKBOX_VIEW_JSON,
@@ -50,7 +51,9 @@ static const ngx_http_lockbox_view_member_t  ngx_http_lockbox_view[] = {
     { "duration", NGX_HTTP_LOCKBOX_VIEW_NUMBER, 0 },
     { "access", NGX_HTTP_LOCKBOX_VIEW_JSON, 0 },
     { "created_at", NGX_HTTP_LOCKBOX_VIEW_TIME, 0 },
+    { "asked_by_stage", NGX_HTTP_LOCKBOX_VIEW_STAGE, 0 },
     { "answer_by", NGX_HTTP_LOCKBOX_VIEW_TIME, 0 },
+    { "lapses_at", NGX_HTTP_LOCKBOX_VIEW_TIME, 0 },
     { "approved_at", NGX_HTTP_LOCKBOX_VIEW_TIME, 0 },
     { "expires_at", NGX_HTTP_LOCKBOX_VIEW_TIME, 0 },
     { "ended_at", NGX_HTTP_LOCKBOX_VIEW_TIME, 0 },
@@ -102,6 +105,10 @@ ngx_http_lockbox_view_value(const json_t *fields,
 
     case NGX_HTTP_LOCKBOX_VIEW_TEXT:
         return text != NULL ? json_string(text) : NULL;
+
+    case NGX_HTTP_LOCKBOX_VIEW_STAGE:
+        return text != NULL && *text != '\0' ? json_string(text)
+                                             : json_null();
 
     case NGX_HTTP_LOCKBOX_VIEW_NUMBER:
         return ngx_http_lockbox_view_number(text);
@@ -205,7 +212,7 @@ ngx_http_lockbox_view_decisions(const json_t *fields)
 }
 
 
-/* Seals are for the module alone. */
+/* What a decision is verified by is for the module alone. */
 
 static json_t *
 ngx_http_lockbox_view_decision(const char *text)
@@ -219,6 +226,7 @@ ngx_http_lockbox_view_decision(const char *text)
     decision = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 
     (void) json_object_del(decision, "seal");
+    (void) json_object_del(decision, "token_hash");
 
     return decision;
 }

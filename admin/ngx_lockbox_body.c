@@ -48,11 +48,20 @@ static const char *const  ngx_lockbox_body_step_members[] = {
 static const char *const  ngx_lockbox_body_grant_members[] = { NULL };
 
 
-static const char *const *const  ngx_lockbox_body_members[] = {
-    [NGX_LOCKBOX_BODY_GRANT] = ngx_lockbox_body_grant_members,
-    [NGX_LOCKBOX_BODY_STEP] = ngx_lockbox_body_step_members,
-    [NGX_LOCKBOX_BODY_DENIAL] = ngx_lockbox_body_step_members,
-    [NGX_LOCKBOX_BODY_APPROVAL] = ngx_lockbox_body_approval_members
+typedef struct {
+    const char *const  *members;
+    unsigned            version:1;    /* required */
+    unsigned            comment:1;    /* required */
+} ngx_lockbox_body_rule_t;
+
+
+static const ngx_lockbox_body_rule_t  ngx_lockbox_body_rules[] = {
+    [NGX_LOCKBOX_BODY_GRANT] = { ngx_lockbox_body_grant_members, 0, 0 },
+    [NGX_LOCKBOX_BODY_STEP] = { ngx_lockbox_body_step_members, 0, 0 },
+    [NGX_LOCKBOX_BODY_ANSWER] = { ngx_lockbox_body_step_members, 0, 1 },
+    [NGX_LOCKBOX_BODY_DENIAL] = { ngx_lockbox_body_step_members, 1, 0 },
+    [NGX_LOCKBOX_BODY_QUESTION] = { ngx_lockbox_body_step_members, 1, 1 },
+    [NGX_LOCKBOX_BODY_APPROVAL] = { ngx_lockbox_body_approval_members, 1, 0 }
 };
 
 
@@ -152,12 +161,14 @@ ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
     ngx_lockbox_body_form_e form, ngx_lockbox_body_step_t *step,
     ngx_lockbox_fault_t *fault)
 {
-    ngx_int_t  rc;
+    ngx_int_t                       rc;
+    const ngx_lockbox_body_rule_t  *rule;
 
     ngx_memzero(step, sizeof(ngx_lockbox_body_step_t));
 
-    rc = ngx_lockbox_json_only(pool, body, ngx_lockbox_body_members[form], "",
-                               fault);
+    rule = &ngx_lockbox_body_rules[form];
+
+    rc = ngx_lockbox_json_only(pool, body, rule->members, "", fault);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -166,7 +177,7 @@ ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
 
     if (rc == NGX_ERROR
         || (rc == NGX_OK && step->version < 1)
-        || (rc == NGX_DECLINED && form >= NGX_LOCKBOX_BODY_DENIAL))
+        || (rc == NGX_DECLINED && rule->version))
     {
         return ngx_lockbox_json_fault(pool, fault,
                                       "It must be the version that was "
@@ -176,6 +187,7 @@ ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
     rc = ngx_lockbox_json_string(body, "comment", &step->comment);
 
     if (rc == NGX_ERROR
+        || (rc == NGX_DECLINED && rule->comment)
         || !ngx_lockbox_body_prose(&step->comment, 0,
                                    NGX_LOCKBOX_BODY_COMMENT_MAX))
     {

@@ -37,8 +37,10 @@ typedef struct {
 typedef enum {
     NGX_LOCKBOX_BODY_GRANT = 0,         /* none */
     NGX_LOCKBOX_BODY_STEP,              /* version, comment */
+    NGX_LOCKBOX_BODY_ANSWER,            /* the same, comment required */
     NGX_LOCKBOX_BODY_DENIAL,            /* the same, version required */
-    NGX_LOCKBOX_BODY_APPROVAL           /* access and duration besides */
+    NGX_LOCKBOX_BODY_QUESTION,          /* the same, both required */
+    NGX_LOCKBOX_BODY_APPROVAL           /* as a denial, access and duration */
 } ngx_lockbox_body_form_e;
 
 
@@ -64,7 +66,7 @@ ngx_int_t ngx_lockbox_body_filing(ngx_pool_t *pool, const json_t *body,
 /*
  * Reads the body of a step on a request: version (1 or more), comment (1 to
  * 2000 characters), and to narrow it duration (60 s or more) and access, as
- * far as the form has them; and nothing else.  Returns as above.
+ * far as the form has them and wants them; and nothing else.  Returns as above.
  */
 ngx_int_t ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
     ngx_lockbox_body_form_e form, ngx_lockbox_body_step_t *step,

@@ -18,13 +18,16 @@
 --   lockbox:{T}:events            stream, an entry for each step: event id
 --                                 state version at iss sub
 --
--- Events: filed approved denied cancelled completed revoked collected, and
--- lapsed expired, which are nobody's (empty iss and sub).
+-- Events: filed approved denied asked answered cancelled completed revoked
+-- collected, and lapsed expired, which are nobody's (empty iss and sub).
 --
 -- Fields of a request, all text, absent until they mean something:
 --   id tenant state version engineer_iss engineer_sub justification reason
 --   ticket duration (s) access (JSON, opaque here) created_at answer_by (of
---   the stage that is or was last open) approved_at expires_at ended_at (ms)
+--   whoever is or was last waited for) lapses_at (whatever happens before the
+--   approval) approved_at expires_at ended_at (ms)
+--   asked_by_stage (whose question is not answered; empty: none) remaining (ms
+--   that stage has left when it is)
 --   decisions (how many) decision:0 .. decision:n-1 (JSON; of interest here
 --   are "stage", "decision" and "by", {"iss", "sub"}; the first is the filing)
 -- "version" counts the steps that changed something.
@@ -69,14 +72,19 @@ local STATES = {
     awaiting_customer = {
         stage = 'customer', due = 'answer_by', overdue = 'lapsed'
     },
+    needs_info = {
+        due = 'answer_by', overdue = 'lapsed'
+    },
     approved = {
         due = 'expires_at', overdue = 'expired'
     }
 }
 
 -- Who may take which step, by state.  A step that judges is a decision on the
--- request: not for its engineer, and for nobody twice.  To revoke is none,
--- because whoever may end access may always end it.
+-- request, or a question of those who may decide: not for its engineer, and
+-- not for whoever has decided.  To revoke is none, because whoever may end
+-- access may always end it.  The asker is the stage that has asked.  With
+-- "most" a step can be taken so often.
 local TRANSITIONS = {
     { name = 'approve', judges = true, from = {
         awaiting_manager = { 'manager' },
@@ -84,11 +92,18 @@ local TRANSITIONS = {
     } },
     { name = 'deny', judges = true, from = {
         awaiting_manager = { 'manager' },
+        awaiting_customer = { 'customer' },
+        needs_info = { 'asker' }
+    } },
+    { name = 'ask', judges = true, most = 8, from = {
+        awaiting_manager = { 'manager' },
         awaiting_customer = { 'customer' }
     } },
+    { name = 'answer', from = { needs_info = { 'engineer' } } },
     { name = 'cancel', from = {
         awaiting_manager = { 'engineer' },
-        awaiting_customer = { 'engineer' }
+        awaiting_customer = { 'engineer' },
+        needs_info = { 'engineer' }
     } },
     { name = 'complete', from = { approved = { 'engineer' } } },
     { name = 'revoke', from = { approved = { 'manager', 'customer' } } },
@@ -330,14 +345,17 @@ end
 -- The roles that the actor has towards this request.
 local function roles_on(fields, actor)
     local roles = actor.roles
-
-    return {
+    local on = {
         engineer = roles.engineer and is_engineer_of(fields, actor),
         manager = roles.manager,
         customer = roles.customer and actor.tenant == fields.tenant,
         auditor = roles.auditor and (not actor.tenant
                                      or actor.tenant == fields.tenant)
     }
+
+    on.asker = on[fields.asked_by_stage]
+
+    return on
 end
 
 
@@ -383,6 +401,19 @@ local function has_judged(fields, actor)
 end
 
 
+local function times_taken(fields, name)
+    local count = 0
+
+    for _, taken in ipairs(decisions_of(fields)) do
+        if taken.decision == name then
+            count = count + 1
+        end
+    end
+
+    return count
+end
+
+
 -- Why somebody who sees the request may not take the step now, or nil.
 local function refusal(step, fields, actor)
     local roles = roles_on(fields, actor)
@@ -402,6 +433,17 @@ local function refusal(step, fields, actor)
     if step.judges and has_judged(fields, actor) then
         return 'same_person'
     end
+
+    if step.most and times_taken(fields, step.name) >= step.most then
+        return 'conflict'
+    end
+end
+
+
+-- Whose decision the request waits for, or would if its question were
+-- answered.
+local function stage_of(fields)
+    return STATES[fields.state].stage or fields.asked_by_stage
 end
 
 
@@ -412,7 +454,7 @@ local function is_stale(step, fields, args)
     end
 
     return step.judges and cjson.decode(args.decision).stage
-                           ~= STATES[fields.state].stage
+                           ~= stage_of(fields)
 end
 
 
@@ -469,8 +511,12 @@ local function record(fields, decision)
 end
 
 
-local function open_stage(fields, state, args)
-    set(fields, { state = state, answer_by = digits(now + args.answer_within) })
+-- The stage has so many milliseconds, but no more than the request has.
+local function open_stage(fields, state, within)
+    local last = tonumber(fields.lapses_at) or now
+
+    set(fields, { state = state, asked_by_stage = '',
+                  answer_by = digits(math.min(now + within, last)) })
 end
 
 
@@ -510,12 +556,32 @@ local function approve(fields, args)
     end
 
     if stage == 'manager' and args.required.customer > 0 then
-        open_stage(fields, 'awaiting_customer', args)
+        open_stage(fields, 'awaiting_customer', args.answer_within)
     else
         open_window(fields, args)
     end
 
     return 'approved'
+end
+
+
+-- Meanwhile the clock of the stage stands still, and that of the request runs.
+local function ask(fields)
+    set(fields, {
+        state = 'needs_info', asked_by_stage = STATES[fields.state].stage,
+        remaining = digits(tonumber(fields.answer_by) - now),
+        answer_by = fields.lapses_at
+    })
+
+    return 'asked'
+end
+
+
+local function inform(fields)
+    open_stage(fields, 'awaiting_' .. fields.asked_by_stage,
+               tonumber(fields.remaining) or 0)
+
+    return 'answered'
 end
 
 
@@ -627,11 +693,12 @@ local function file(args)
         engineer_iss = actor.iss,
         engineer_sub = actor.sub,
         created_at = digits(now),
+        lapses_at = digits(now + args.lapses_within),
         version = '1',
         decisions = '1',
         ['decision:0'] = args.decision
     })
-    open_stage(fields, 'awaiting_manager', args)
+    open_stage(fields, 'awaiting_manager', args.answer_within)
 
     save(fields, args)
     add_to_index(REQUESTS, member_of(fields), fields)
@@ -925,7 +992,8 @@ local END = {
 local ACTIONS = {
     file = { run = file, args = {
         actor = ACTOR, decision = 'text', decided_at = 'whole',
-        answer_within = 'whole', retention = 'whole',
+        answer_within = 'whole', lapses_within = 'whole',
+        retention = 'whole',
         request = { id = 'id', tenant = 'tenant', justification = 'text',
                     reason = 'text', ticket = 'text?', duration = 'whole',
                     access = 'text' }
@@ -946,6 +1014,16 @@ local ACTIONS = {
 
     deny = { run = takes('deny', ends_as('denied')), args = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
+        decision = 'text', decided_at = 'whole', retention = 'whole'
+    } },
+
+    ask = { run = takes('ask', ask), args = {
+        actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
+        decision = 'text', decided_at = 'whole', retention = 'whole'
+    } },
+
+    answer = { run = takes('answer', inform), args = {
+        actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole?',
         decision = 'text', decided_at = 'whole', retention = 'whole'
     } },
 

@@ -4,10 +4,16 @@
  */
 
 #include "ngx_lockbox_identity.h"
+#include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_jwt.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_text.h"
+#include "ngx_lockbox_unicode.h"
+
+
+/* so far off that no sum of times overflows */
+#define NGX_LOCKBOX_AUTH_TIME_MAX  ((int64_t) 1 << 53)
 
 
 static ngx_uint_t ngx_lockbox_identity_roles(
@@ -19,6 +25,9 @@ static ngx_uint_t ngx_lockbox_identity_is(const json_t *json,
 static ngx_int_t ngx_lockbox_identity_tenant(ngx_pool_t *pool,
     const ngx_lockbox_issuer_t *issuer, const json_t *claims,
     ngx_str_t *tenant);
+static ngx_lockbox_decision_t ngx_lockbox_identity_login(ngx_pool_t *pool,
+    const json_t *claims, ngx_lockbox_identity_t *identity);
+static ngx_uint_t ngx_lockbox_identity_shows(const ngx_str_t *text);
 static ngx_int_t ngx_lockbox_identity_copy(ngx_pool_t *pool,
     const ngx_str_t *src, ngx_str_t *dst);
 
@@ -65,8 +74,16 @@ ngx_lockbox_identity_open(ngx_pool_t *pool,
         return NGX_LOCKBOX_MALFORMED_TOKEN;
     }
 
-    if (ngx_lockbox_identity_copy(pool, &sub, &identity->sub) != NGX_OK) {
+    if (ngx_lockbox_identity_copy(pool, &sub, &identity->sub) != NGX_OK
+        || ngx_lockbox_base64url_sha256(pool, text, &identity->token_hash)
+           != NGX_OK)
+    {
         return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
+
+    decision = ngx_lockbox_identity_login(pool, token.claims, identity);
+    if (decision != NGX_LOCKBOX_ALLOW) {
+        return decision;
     }
 
     identity->iss = rules[token.rule].issuer;
@@ -90,6 +107,60 @@ ngx_lockbox_identity_open(ngx_pool_t *pool,
     identity->roles = roles;
 
     return NGX_LOCKBOX_ALLOW;
+}
+
+
+/* When and how somebody has logged in, as far as the provider says so. */
+
+static ngx_lockbox_decision_t
+ngx_lockbox_identity_login(ngx_pool_t *pool, const json_t *claims,
+    ngx_lockbox_identity_t *identity)
+{
+    ngx_int_t  rc;
+    ngx_str_t  acr;
+
+    rc = ngx_lockbox_json_integer(claims, "auth_time", &identity->auth_time);
+
+    if (rc == NGX_ERROR
+        || (rc == NGX_OK && (identity->auth_time < 1
+                             || identity->auth_time
+                                > NGX_LOCKBOX_AUTH_TIME_MAX)))
+    {
+        return NGX_LOCKBOX_MALFORMED_TOKEN;
+    }
+
+    rc = ngx_lockbox_json_string(claims, "acr", &acr);
+
+    if (rc == NGX_DECLINED) {
+        return NGX_LOCKBOX_ALLOW;
+    }
+
+    if (rc == NGX_ERROR || !ngx_lockbox_identity_shows(&acr)) {
+        return NGX_LOCKBOX_MALFORMED_TOKEN;
+    }
+
+    return ngx_lockbox_identity_copy(pool, &acr, &identity->acr) == NGX_OK
+           ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_INTERNAL_ERROR;
+}
+
+
+static ngx_uint_t
+ngx_lockbox_identity_shows(const ngx_str_t *text)
+{
+    uint32_t       code;
+    const u_char  *p, *end;
+
+    end = text->data + text->len;
+
+    for (p = text->data; p < end; /* void */ ) {
+        p += ngx_lockbox_unicode_decode(p, end, &code);
+
+        if (code < 0x20 || ngx_lockbox_unicode_hidden(code)) {
+            return 0;
+        }
+    }
+
+    return text->len <= NGX_LOCKBOX_ACR_MAX;
 }
 
 

@@ -19,6 +19,8 @@
 #define NGX_LOCKBOX_ROLE_CUSTOMER  0x04
 #define NGX_LOCKBOX_ROLE_AUDITOR   0x08
 
+#define NGX_LOCKBOX_ACR_MAX        255
+
 
 typedef struct {
     const char     *name;
@@ -58,13 +60,18 @@ typedef struct {
     ngx_uint_t      roles;        /* NGX_LOCKBOX_ROLE_*, may be none */
     ngx_str_t       tenant;       /* of a customer or a tenant's auditor */
     time_t          expires;
+    int64_t         auth_time;    /* Unix seconds; 0: not said */
+    ngx_str_t       acr;          /* empty: not said */
+    ngx_str_t       token_hash;   /* base64url of the token's SHA-256 */
 } ngx_lockbox_identity_t;
 
 
 /*
  * Opens an identity token: the door first, libjwt as a second opinion, then
  * what the issuer may assert.  All texts are pool memory.  "now" is Unix
- * seconds.  A customer without a well-formed tenant has no role; neither has
+ * seconds.  "auth_time" and "acr" (OpenID Connect Core section 2) may be
+ * missing, but if they are there they are a time, and a text of at most
+ * NGX_LOCKBOX_ACR_MAX bytes that shows.  A customer without a well-formed tenant has no role; neither has
  * an auditor whose issuer is bound to tenants.  An access token of the type
  * "at+jwt" (RFC 9068) has to do without the second opinion: libjwt 1.10
  * refuses the type unread.

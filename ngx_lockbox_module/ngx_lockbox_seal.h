@@ -29,11 +29,17 @@ typedef struct {
     int64_t      version;        /* the one decided on; 0 for the filing */
     ngx_str_t    access_hash;    /* ngx_lockbox_scope_hash(), after the step */
     int64_t      duration;       /* seconds, after the step */
+    ngx_str_t    text_hash;      /* base64url SHA-256 of what was written */
     ngx_str_t    stage;          /* "engineer", "manager", "customer" */
     ngx_str_t    decision;       /* "request", "approve", "deny", ... */
     ngx_str_t    by_iss;
     ngx_str_t    by_sub;
+    ngx_str_t    token_hash;     /* of the identity token that said so */
+    int64_t      auth_time;      /* of that token, Unix seconds; 0: none */
+    ngx_str_t    acr;            /* of that token; empty: none */
     int64_t      at;             /* Unix milliseconds */
+    ngx_str_t    extends;        /* filing: the request before; may be empty */
+    int64_t      begins;         /* approval: Unix seconds; 0: with it */
     ngx_str_t    prev;           /* hash of the seal before; empty: first */
 } ngx_lockbox_seal_t;
 
@@ -46,6 +52,8 @@ typedef struct {
     ngx_str_t    engineer_sub;
     ngx_str_t    access_hash;    /* of the access at hand */
     int64_t      duration;
+    ngx_str_t    extends;        /* empty: nothing */
+    ngx_str_t   *text_hashes;    /* of the texts at hand, one for each seal */
 } ngx_lockbox_seal_subject_t;
 
 
@@ -61,10 +69,12 @@ ngx_int_t ngx_lockbox_seal_sign(ngx_pool_t *pool,
 /*
  * Opens the chain of a request, first seal first, into "seals" (memory for
  * "n" of the caller's; texts are borrowed from the pool).  Each must be
- * genuine, be about this request, tenant and engineer, name its predecessor
- * and have a higher version and no earlier time; the first must be the
- * engineer's own filing, and the last one must be over the access and
- * duration at hand.
+ * genuine, be about this request, tenant and engineer and over the text that
+ * came with it, name its predecessor, have a higher version and no earlier
+ * time, and be a step that can follow the one before; the first must be the
+ * engineer's own filing, and the last one must be over the access and duration
+ * at hand.  Only an approval of a request that extends another one says when
+ * its window begins.
  *
  * NGX_OK; NGX_DECLINED when the chain is not what it must be; NGX_ERROR
  * without memory.
@@ -75,14 +85,18 @@ ngx_int_t ngx_lockbox_seal_open(ngx_pool_t *pool,
     const ngx_lockbox_seal_subject_t *subject, ngx_lockbox_seal_t *seals);
 
 /*
- * The time, in Unix milliseconds, of the last approval that the request
- * needed, or 0 when approvals are missing: at least "manager" approvals of
- * the manager's stage and after them "customer" approvals of the customer's
- * stage, each by another person, none by the engineer, and nothing that ends
- * the request among the seals.
+ * The last approval that the request needed, or NULL when approvals are
+ * missing: at least "manager" approvals of the manager's stage and after them
+ * "customer" approvals of the customer's stage, each by another person, none
+ * by the engineer, and among the seals nothing besides but questions of these
+ * stages with the engineer's answers behind them.  Whoever asks may approve.
  */
-int64_t ngx_lockbox_seal_approved(const ngx_lockbox_seal_t *seals,
-    ngx_uint_t n, ngx_uint_t manager, ngx_uint_t customer);
+const ngx_lockbox_seal_t *ngx_lockbox_seal_approved(
+    const ngx_lockbox_seal_t *seals, ngx_uint_t n, ngx_uint_t manager,
+    ngx_uint_t customer);
+
+/* When the window begins that the approval opens, Unix seconds. */
+int64_t ngx_lockbox_seal_begins(const ngx_lockbox_seal_t *approval);
 
 
 #endif /* _NGX_LOCKBOX_SEAL_H_INCLUDED_ */

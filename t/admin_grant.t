@@ -92,7 +92,7 @@ sub what_is_shown {
     approve('manager', $id, comment => 'Go.');
     my $shown = approve('customer', $id);
     my %times = map { $_ => delete $shown->{$_} }
-                    qw(created_at answer_by approved_at expires_at);
+                    qw(created_at answer_by lapses_at approved_at expires_at);
     my @decided = map { delete $_->{at} } @{ $shown->{decisions} };
 
     is_deeply($shown, {
@@ -101,6 +101,7 @@ sub what_is_shown {
         justification => 'The inbox of acme does not open.',
         reason => 'customer_initiated_support', ticket => 'SR-4711',
         duration => 3600, access => \@WIDE, ended_at => undef,
+        asked_by_stage => undef,
         decisions => [
             { stage => 'manager', decision => 'approve', comment => 'Go.',
               by => { iss => $VENDOR, sub => 'mona' } },
@@ -115,6 +116,8 @@ sub what_is_shown {
     is(msec($times{approved_at}), $decided, '... approved when he did');
     is(msec($times{answer_by}) > $decided + 11.9 * 3_600_000 ? 1 : 0, 1,
        '... which had time');
+    is(msec($times{lapses_at}), $created + (1 + 12 + 24) * 3_600_000,
+       '... and would have lapsed');
     is($created <= msec($decided[0]) && msec($decided[0]) <= $decided ? 1 : 0,
        1, '... in order');
     is_deeply(act('engineer', 'show', file())->json->{ticket}, undef,

@@ -174,7 +174,7 @@ sub methods {
         [ $REQUESTS, 'GET, HEAD, POST', qw(PUT DELETE PATCH OPTIONS) ],
         [ uri($id), 'GET, HEAD', qw(POST PUT DELETE PATCH X) ],
         map({ [ uri($id, $_), 'POST', qw(GET HEAD PUT DELETE OPTIONS) ] }
-            qw(approve deny cancel complete revoke grant)),
+            qw(approve deny ask answer cancel complete revoke grant)),
     );
 
     for (@wrong) {
@@ -215,7 +215,7 @@ sub places {
         map({ "$REQUESTS/$_" } '', $upper, $version_4, "$id/", "$id.json",
             "$id%20", "$id%0a", "$id;x", "{$id}", "%7b$id%7d", '*', 'x',
             substr($id, 1), "0$id", "$id/approve/", "$id/approvex",
-            "$id/Approve", "$id/show", "$id/ask", "$id/sweep", "$id/due",
+            "$id/Approve", "$id/show", "$id/asks", "$id/sweep", "$id/due",
             "x/$id", "$id/$id"),
     );
 
@@ -291,14 +291,17 @@ sub strangers {
     my $saved = save_all();
 
     for my $who (qw(other-engineer other-customer roleless false-customer)) {
-        for my $action (qw(show approve deny cancel complete revoke grant)) {
+        for my $action (qw(show approve deny ask answer cancel complete
+                           revoke grant)) {
             my @bodies = map {
                 my $request = $_;
                 refused("$who: $action of "
                         . ($request eq $id ? 'another\'s' : 'nothing')
                         . ' (W11)', '404 not_found', sub {
                     act($who, $action, $request,
-                        $action =~ /approve|deny/ ? { version => 3 } : undef);
+                        $action =~ /approve|deny/ ? { version => 3 }
+                        : $action =~ /ask|answer/
+                            ? { version => 3, comment => '?' } : undef);
                 })->body;
             } $id, $none;
 

@@ -235,12 +235,18 @@ sub access_items {
 sub decisions {
     my $id = file();
     my $live = approved();
+    my $asked = file();
+    took('manager', 'ask', $asked, version => 1, comment => 'Which one?');
     my $saved = save_all();
-    my %request = (approve => $id, deny => $id, cancel => $id,
-                   complete => $live, revoke => $live, grant => $live);
-    my %who = (approve => 'manager', deny => 'manager', cancel => 'engineer',
+    my %request = (approve => $id, deny => $id, ask => $id, answer => $asked,
+                   cancel => $id, complete => $live, revoke => $live,
+                   grant => $live);
+    my %version = ($id => 1, $live => 3, $asked => 2);
+    my %who = (approve => 'manager', deny => 'manager', ask => 'manager',
+               answer => 'engineer', cancel => 'engineer',
                complete => 'engineer', revoke => 'customer',
                grant => 'engineer');
+    my %comment = (ask => 1, answer => 1);
     my $step = sub {
         my ($action, $text) = @_;
         return sub {
@@ -251,7 +257,8 @@ sub decisions {
         my ($action, $name, $value, $member) = @_;
 
         my $text = object($action eq 'grant' ? []
-                          : [ version => $request{$action} eq $id ? 1 : 3 ],
+                          : [ version => $version{ $request{$action} },
+                              $comment{$action} ? (comment => '"Why?"') : () ],
                           $name => $value);
 
         refused("$action: $name " . shown($value),
@@ -270,16 +277,18 @@ sub decisions {
         $is_wrong->($action, 'comment', $_)
             for @NO_TEXTS, '"' . 'x' x 2001 . '"', '"\u0007"', '"\u007f"';
 
+        $is_wrong->($action, 'comment', undef) if $comment{$action};
+
         next if $action eq 'approve';
 
         $is_wrong->($action, 'duration', 60);
         $is_wrong->($action, 'access', '[' . item() . ']');
     }
 
-    for my $action (qw(approve deny)) {
-        $is_wrong->($action, 'version', undef);
+    for my $action (qw(approve deny ask answer)) {
+        $is_wrong->($action, 'version', undef) if $action ne 'answer';
         refused("$action without a body", '400 invalid_json', sub {
-            ask($who{$action}, 'POST', uri($id, $action));
+            ask($who{$action}, 'POST', uri($request{$action}, $action));
         });
     }
 
@@ -302,10 +311,12 @@ sub decisions {
 
     for my $action (sort keys %who) {
         my @right = $action eq 'grant' ? ('{}')
-            : $action =~ /approve|deny/
+            : $action =~ /approve|deny|ask/
                 ? ('{"version":1,"comment":"' . 'x' x 2000 . '"}')
+            : $action eq 'answer'
+                ? ('{"comment":"one\ntwo"}', '{"version":2,"comment":"x"}')
                 : ('{}', '{"comment":"one\ntwo"}',
-                   '{"version":' . ($request{$action} eq $id ? 1 : 3) . '}');
+                   '{"version":' . $version{ $request{$action} } . '}');
 
         for my $text (@right) {
             accepted("$action: " . substr($text, 0, 40),
@@ -313,7 +324,7 @@ sub decisions {
             load_all($saved);
         }
 
-        next if $action =~ /approve|deny/;
+        next if $action =~ /approve|deny|ask|answer/;
 
         accepted("$action without a body", sub {
             ask($who{$action}, 'POST', uri($request{$action}, $action));

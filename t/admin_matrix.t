@@ -13,30 +13,44 @@ use Test::Lockbox::Admin;
 
 # Two managers and two customers have to approve.  The columns: nobody has
 # approved, one manager has, both have, one customer has besides, all have,
-# and over, in whatever way.
-my @COLUMNS = qw(fresh manager managers customer approved over);
+# and over, in whatever way; and after one approval of that stage, the second
+# manager, or the second customer, waits for an answer.
+my @COLUMNS = qw(fresh manager managers customer approved over asked
+                 asked-again);
 
 my @EXPECTED = (
-    [ 'approve deny', 'manager',
-      'ok           same_person  conflict  conflict     conflict  conflict' ],
-    [ 'approve deny', 'second-manager',
-      'ok           ok           conflict  conflict     conflict  conflict' ],
-    [ 'approve deny', 'customer',
-      'conflict     conflict     ok        same_person  conflict  conflict' ],
-    [ 'approve deny', 'second-customer',
-      'conflict     conflict     ok        ok           conflict  conflict' ],
-    [ 'approve deny', 'engineer-manager former-engineer',
-      ('own_request ') x 6 ],
+    [ 'approve ask', 'manager',
+      'ok same_person conflict conflict conflict conflict conflict conflict' ],
+    [ 'deny', 'manager',
+      'ok same_person conflict conflict conflict conflict same_person
+       conflict' ],
+    [ 'approve ask', 'second-manager',
+      'ok ok conflict conflict conflict conflict conflict conflict' ],
+    [ 'deny', 'second-manager',
+      'ok ok conflict conflict conflict conflict ok conflict' ],
+    [ 'approve ask', 'customer',
+      'conflict conflict ok same_person conflict conflict conflict conflict' ],
+    [ 'deny', 'customer',
+      'conflict conflict ok same_person conflict conflict conflict
+       same_person' ],
+    [ 'approve ask', 'second-customer',
+      'conflict conflict ok ok conflict conflict conflict conflict' ],
+    [ 'deny', 'second-customer',
+      'conflict conflict ok ok conflict conflict conflict ok' ],
+    [ 'approve deny ask', 'engineer-manager former-engineer',
+      join ' ', ('own_request') x 8 ],
+    [ 'answer', 'engineer engineer-manager',
+      'conflict conflict conflict conflict conflict conflict ok ok' ],
     [ 'cancel', 'engineer engineer-manager',
-      'ok           ok           ok        ok           conflict  conflict' ],
+      'ok ok ok ok conflict conflict ok ok' ],
     [ 'complete grant', 'engineer engineer-manager',
-      'conflict     conflict     conflict  conflict     ok        conflict' ],
+      'conflict conflict conflict conflict ok conflict conflict conflict' ],
     [ 'revoke', 'manager second-manager engineer-manager former-engineer
                  customer second-customer',
-      'conflict     conflict     conflict  conflict     ok        conflict' ],
+      'conflict conflict conflict conflict ok conflict conflict conflict' ],
     [ 'show', 'engineer engineer-manager former-engineer manager second-manager
                customer second-customer auditor',
-      'ok ok ok ok ok ok' ],
+      join ' ', ('ok') x 8 ],
 );
 
 # For these the request is not there; "nobody" has no token.
@@ -52,11 +66,19 @@ my %STATUS = (
 # The attacks that the table answers.
 my %CASES = (
     approve => 'W01 W02 W04 W11 W14', deny => 'W01 W02 W11 W14',
+    ask => 'W01 W11 W14', answer => 'W11 W16',
     cancel => 'W11 W16', complete => 'W11 W16', revoke => 'W11 W14',
     grant => 'W05 W06 W11 W16', show => 'W11 W14',
 );
 
-my @STEPS = qw(approve deny cancel complete revoke grant);
+my @STEPS = qw(approve deny ask answer cancel complete revoke grant);
+
+# What each must say; "version" is what stands.
+my %BODIES = (
+    approve => [ 'version' ], deny => [ 'version' ],
+    ask => [ 'version', comment => 'Which mailbox?' ],
+    answer => [ comment => 'The inbox.' ],
+);
 
 my %RULE;
 
@@ -80,7 +102,19 @@ my %STATES = (
         [ 'managers', 'awaiting_customer', sub { ripe(2) } ],
     'awaiting_customer, one approval' =>
         [ 'customer', 'awaiting_customer', sub { ripe(3) } ],
+    'needs_info of a manager' => [ 'asked', 'needs_info', sub { asked(1,
+        'second-manager') } ],
+    'needs_info of a customer' => [ 'asked-again', 'needs_info', sub { asked(3,
+        'second-customer') } ],
     'approved' => [ 'approved', 'approved', sub { ripe(4) } ],
+    'denied with an open question' => [ 'over', 'denied', sub {
+        denied_asking() } ],
+    'cancelled with an open question' => [ 'over', 'cancelled', sub {
+        my $id = asked(2, 'customer'); took('engineer', 'cancel', $id); $id;
+    } ],
+    'lapsed at the engineer, not swept' => [ 'over', 'lapsed', sub {
+        my $id = asked(2, 'customer'); make_due($id, unseen => 1); $id;
+    } ],
     'denied by a manager' => [ 'over', 'denied', sub { ended(1,
         'second-manager', 'deny', version => 2) } ],
     'denied by a customer' => [ 'over', 'denied', sub { ended(2, 'customer',
@@ -137,6 +171,22 @@ sub ripe {
     my $id = file();
 
     approve($_, $id) for @people[0 .. $approvals - 1];
+
+    return $id;
+}
+
+# The same, and then a question.
+sub asked {
+    my ($approvals, $who) = @_;
+
+    return ended($approvals, $who, 'ask', version => $approvals + 1,
+                 comment => 'Which mailbox?');
+}
+
+sub denied_asking {
+    my $id = asked(2, 'customer');
+
+    took('second-customer', 'deny', $id, version => 4);
 
     return $id;
 }
@@ -219,8 +269,7 @@ sub step {
 
     my $id = $id{$name};
     my $version = $name eq 'unknown' ? 1 : stored($id)->{version};
-    my $response = act($who, $action, $id, $action =~ /^(approve|deny)$/
-                       ? { version => $version + 0 } : undef);
+    my $response = act($who, $action, $id, body_of($action, $version));
     my @records = records();
     my $same = Test::More::eq_hash(contents(), $before);
 
@@ -230,6 +279,14 @@ sub step {
         map({ $response->json->{$_} // () }
             $response->status == 409 ? qw(state version) : ()),
         $same ? 'unchanged' : 'changed', traces($who, $id, @records);
+}
+
+sub body_of {
+    my ($action, $version) = @_;
+
+    my ($first, @rest) = @{ $BODIES{$action} // return undef };
+
+    return { $first eq 'version' ? (version => $version + 0) : $first, @rest };
 }
 
 # The records, and whether they are about this.
@@ -291,6 +348,16 @@ sub followed_through {
         [ 'awaiting_manager', 'second-manager', 'deny', 'denied' ],
         [ 'awaiting_customer', 'second-customer', 'deny', 'denied' ],
         [ 'awaiting_customer', 'engineer', 'cancel', 'cancelled' ],
+        [ 'awaiting_manager, one approval', 'second-manager', 'ask',
+          'needs_info' ],
+        [ 'awaiting_customer', 'customer', 'ask', 'needs_info' ],
+        [ 'needs_info of a manager', 'engineer', 'answer',
+          'awaiting_manager' ],
+        [ 'needs_info of a customer', 'engineer', 'answer',
+          'awaiting_customer' ],
+        [ 'needs_info of a manager', 'second-manager', 'deny', 'denied' ],
+        [ 'needs_info of a customer', 'second-customer', 'deny', 'denied' ],
+        [ 'needs_info of a customer', 'engineer', 'cancel', 'cancelled' ],
         [ 'approved', 'engineer', 'complete', 'completed' ],
         [ 'approved', 'manager', 'revoke', 'revoked' ],
         [ 'approved', 'engineer-manager', 'revoke', 'revoked' ],
@@ -303,8 +370,7 @@ sub followed_through {
         load_all($saved{$name});
         $before = contents();
         my $answer = took($who, $action, $id{$name},
-            $action =~ /^(approve|deny)$/ ? (version => version($name) + 0)
-                                          : ());
+            %{ body_of($action, version($name)) // {} });
 
         is($answer->{state}, $state, "$name_of: $state");
         is($answer->{version}, version($name) + 1, '... is a new version');

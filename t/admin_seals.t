@@ -8,7 +8,9 @@
 use strict;
 use warnings;
 
-use Lockbox::Jose qw(decode key thumbprint);
+use Digest::SHA qw(sha256);
+
+use Lockbox::Jose qw(b64url_encode decode key thumbprint);
 use Test::Lockbox;
 use Test::Lockbox::Admin;
 use Test::Lockbox::Seals;
@@ -30,7 +32,7 @@ my $t = Test::Lockbox->new;
 begin($t);
 
 # the approved request that most cases spoil, and two that are under way
-my $id = approved();
+my $id = approved(ticket => 'SR-4711');
 my $waiting = file();
 my $half = file();
 approve('manager', $half);
@@ -46,7 +48,8 @@ my $revoked = approved();
 took('customer', 'revoke', $revoked);
 my $narrowed = file();
 approve('manager', $narrowed);
-approve('customer', $narrowed, access => \@PART, duration => 60);
+approve('customer', $narrowed, access => \@PART, duration => 60,
+        comment => 'Less will do.');
 
 my %seals = map { $_ => [ seals_of($_) ] } $id, $twin, $emils, $narrow;
 $seals{$globex} = [ seals_of($globex, 'globex') ];
@@ -57,6 +60,7 @@ my $saved = save_all();
 written_by_hand();
 refused(@$_) for changed_fields(), moved_seals(), signed_anew();
 the_window();
+who_decided();
 on_the_way();
 renamed();
 tokens_in_each_others_place();
@@ -157,6 +161,17 @@ sub changed_fields {
         decisions => [ 1, 2, 4, 0, 65, -3, 'three', '' ],
         version => [ 'x', '' ],
         'decision:2' => [ '', '{}', '[]', '{"seal":""}', '{"seal":1}' ],
+        justification => [ 'The inbox of acme does open.', '' ],
+        reason => [ 'production_alert', '' ],
+        ticket => [ 'SR-4712', '' ],
+        extends => [ $twin, '' ],
+    );
+    my %said = (
+        'a comment changed' => [ comment => 'Less will not do.' ],
+        'a comment removed' => [ 'comment' ],
+        'what was cut down to, changed' => [ access => \@WIDE ],
+        'how short it was made, changed' => [ duration => 61 ],
+        'how short it was made, removed' => [ 'duration' ],
     );
 
     return (
@@ -168,6 +183,17 @@ sub changed_fields {
                   sub { set($id, $field => $value) } ];
             } @{ $to{$field} };
         } sort keys %to),
+        [ 'without its ticket', sub {
+            redis('HDEL', request_key($id), 'ticket');
+        } ],
+        [ 'a comment where none was made', sub {
+            change_decision($id, 2, comment => 'Go.');
+        } ],
+        map({
+            my @change = @{ $said{$_} };
+            [ $_, sub { change_decision($narrowed, 2, @change) }, 'engineer',
+              $narrowed ];
+        } sort keys %said),
         [ 'another engineer\'s name', sub { set($id, engineer_sub => 'emil') },
           'other-engineer' ],
         [ 'what the customer has cut down (W10)', sub {
@@ -177,6 +203,22 @@ sub changed_fields {
             set($narrowed, duration => 3600);
         }, 'engineer', $narrowed ],
     );
+}
+
+# Another value for a member of a stored decision, or none.
+sub change_decision {
+    my ($request, $i, $member, $value) = @_;
+
+    my $json = JSON::PP->new->utf8->canonical;
+    my $decision = $json->decode(stored($request)->{"decision:$i"});
+
+    if (defined $value) {
+        $decision->{$member} = $value;
+    } else {
+        delete $decision->{$member};
+    }
+
+    set($request, "decision:$i" => $json->encode($decision));
 }
 
 # Genuine seals, in a place that is not theirs.
@@ -230,6 +272,17 @@ sub signed_anew {
         [ 'that denies', 2, decision => 'deny' ],
         [ 'that withdraws', 1, decision => 'cancel' ],
         [ 'that asks', 2, decision => 'ask' ],
+        [ 'that answers nothing', 2, decision => 'answer',
+          stage => 'engineer', by_iss => $VENDOR, sub => 'erin' ],
+        [ 'that nobody knows', 2, decision => 'consent' ],
+        [ 'over something else that was said', 2,
+          text_hash => access_hash() ],
+        [ 'over nothing that was said', 2, text_hash => undef ],
+        [ 'by no token', 2, token_hash => undef ],
+        [ 'by a login at a text', 2, auth_time => '1' ],
+        [ 'by a login of no kind', 2, acr => '' ],
+        [ 'of an extension', 0, extends => $twin ],
+        [ 'that begins later', 2, begins => time + 60 ],
         [ 'from before the one before', 2, at => 1_000_000_000_000 ],
         [ 'without a time', 2, at => undef ],
         [ 'without a version', 2, version => undef ],
@@ -337,6 +390,54 @@ sub the_window {
 }
 
 
+# With each decision goes who took it and when and how they had logged in; the
+# token that says so is sealed by its hash, and shown to nobody.
+sub who_decided {
+    load_all($saved);
+
+    my %login = (auth_time => time - 300, acr => 'urn:vendor:gold');
+    my $token = $t->identity('manager', claims => \%login);
+    my $request = file();
+    my $view = $t->http('POST', uri($request, 'approve'), token => $token,
+                        json => { version => 1 })->json;
+    my $shown = act('customer', 'show', $request)->json;
+
+    approve('customer', $request);
+
+    my ($decision) = @{ $view->{decisions} };
+    my ($filed, $sealed, $plain) = map { decode($_)->{payload} }
+                                       seals_of($request);
+
+    is_deeply($decision->{by}, { iss => $VENDOR, sub => 'mona', %login },
+              'a decision says when and how its maker had logged in');
+    is_deeply($shown->{decisions}, $view->{decisions}, '... to others, too');
+    is_deeply([ sort keys %$decision ], [qw(at by decision stage)],
+              '... and nothing of its token');
+    is_deeply({ map { $_ => $sealed->{$_} } keys %login }, \%login,
+              '... which is sealed');
+    is($sealed->{token_hash}, b64url_encode(sha256($token)),
+       '... with the hash of the token');
+    is($filed->{token_hash},
+       b64url_encode(sha256(token_of('engineer'))), 'so is the filing');
+    is_deeply([ @$plain{qw(auth_time acr)} ], [ undef, undef ],
+              'what a token does not say is not there');
+    is(JSON::PP::decode_json(stored($request)->{'decision:1'})->{token_hash},
+       $sealed->{token_hash}, 'the hash is stored');
+    ok(collect($request), '... and all of it opens the door');
+
+    for my $claims ({ auth_time => '1' }, { auth_time => 1.5 },
+                    { auth_time => -1 }, { acr => '' }, { acr => 1 },
+                    { acr => "gold\x{202e}" }, { acr => 'x' x 256 })
+    {
+        my $bad = $t->identity('manager', claims => $claims);
+        my ($name) = %$claims;
+
+        is(outcome($t->http('GET', '/lockbox/v1/whoami', token => $bad)),
+           '401 malformed_token', "$name that is none");
+    }
+}
+
+
 # Nobody decides on what was not sealed either.
 sub on_the_way {
     my @half = seals_of_saved($half);
@@ -345,6 +446,11 @@ sub on_the_way {
             set($_[0], access => access_text(@WIDE));
         },
         'duration widened' => sub { set($_[0], duration => 7200) },
+        'another justification' => sub {
+            set($_[0], justification => 'It can wait, but why not.');
+        },
+        'another reason' => sub { set($_[0], reason => 'production_alert') },
+        'a ticket' => sub { set($_[0], ticket => 'SR-4711') },
         'another engineer' => sub { set($_[0], engineer_sub => 'emil') },
         'another issuer' => sub { set($_[0], engineer_iss => $CUSTOMERS) },
         'a twin\'s seals' => sub { put_seals($_[0], @{ $seals{$twin} }[0, 1]) },

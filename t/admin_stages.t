@@ -19,6 +19,7 @@ begin($t);
 tenants_without_a_customer();
 tenants_that_nobody_speaks_for();
 several_approvals();
+who_narrowed_what();
 several_managers_alone();
 many_at_once();
 
@@ -135,6 +136,78 @@ sub several_approvals {
     approve('manager', $id);
     is(took('second-manager', 'deny', $id, version => 2)->{state}, 'denied',
        'one denial is enough');
+}
+
+# Each later one decides on what the earlier ones left, and sees who left it;
+# who approved more has approved less as well.
+sub who_narrowed_what {
+    change_conf(directives => {
+        lockbox_approvals => 'manager=2 customer=2',
+    });
+
+    my $access = sub {
+        my ($methods, $path, @labels) = @_;
+
+        return [ { service => 'mail', methods => $methods,
+                   paths => ["/tenants/acme/mail/$path"],
+                   labels => \@labels } ];
+    };
+    my @asked = ([ 'GET', 'POST' ], '', 'confidential');
+    my @steps = (
+        [ 'manager', {}, $access->(@asked), 3600 ],
+        [ 'second-manager', { access => $access->([ 'GET', 'POST' ], '') },
+          $access->([ 'GET', 'POST' ], ''), 3600 ],
+        [ 'customer', { access => $access->(['GET'], ''), duration => 1800 },
+          $access->(['GET'], ''), 1800 ],
+        [ 'second-customer', { duration => 900,
+                               access => $access->(['GET'], 'inbox/') },
+          $access->(['GET'], 'inbox/'), 900 ],
+    );
+    my $id = file(access => $access->(@asked));
+    my (@want, $view);
+
+    for (@steps) {
+        my ($who, $body, $left, $duration) = @$_;
+
+        $view = approve($who, $id, %$body);
+        push @want, %$body ? [ $left, $duration ] : [ undef, undef ];
+
+        is_deeply([ @$view{qw(access duration)} ], [ $left, $duration ],
+                  "narrowed by $who (W19)");
+        is_deeply([ map { [ @$_{qw(access duration)} ] }
+                        @{ $view->{decisions} } ], \@want,
+                  '... and it shows who narrowed what');
+    }
+
+    is($view->{state}, 'approved', 'earlier approvals count all the same');
+    is_deeply($view->{decisions},
+              act('engineer', 'show', $id)->json->{decisions},
+              '... and all see them');
+
+    my $grant = collect($id);
+
+    is(outcome(knock($grant, 'GET', '/tenants/acme/mail/inbox/1')), '200 ok',
+       'what is left is open');
+    is(outcome(knock($grant)), '403 wrong_path', '... and no more');
+
+    # the same is not less
+    $id = file();
+    $view = approve('manager', $id, access => filing()->{access},
+                    duration => 3600);
+    ok(!exists $view->{decisions}[0]{$_}, "who asks for all narrows no $_")
+        for qw(access duration);
+
+    # what one manager has cut off, the other cannot give back
+    $id = file();
+    approve('manager', $id, access => $access->(['GET'], ''));
+    my $response = act('second-manager', 'approve', $id,
+                       { version => 2, access => filing()->{access} });
+    is(outcome($response), '400 invalid_member',
+       'nor can the stage give back what it has cut off (W20)');
+    is(outcome(act('second-manager', 'approve', $id, { version => 1 })),
+       '409 conflict', '... or decide on what it was before');
+    is(approve('second-manager', $id)->{state}, 'awaiting_customer',
+       '... but agree to what is left');
 }
 
 # Nobody makes up in Redis for a manager that is missing.

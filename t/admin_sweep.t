@@ -18,6 +18,12 @@ my %ENDS = (
         approve('manager', $id);
         return $id;
     } ],
+    'unanswered by the engineer' => [ 'lapsed', 4, sub {
+        my $id = file();
+        approve('manager', $id);
+        took('customer', 'ask', $id, version => 2, comment => 'Which one?');
+        return $id;
+    } ],
     'run out' => [ 'expired', 4, sub { approved() } ],
 );
 

@@ -266,7 +266,11 @@ step('customer', $id, 'approve', version => 1);
 step('manager', $id, 'approve', version => 1);
 step('manager', $id, 'approve', version => 2);
 step('second', $id, 'deny', version => 2, comment => 'Not now.');
-step('engineer', file(), 'cancel');
+
+my $asked = file();
+step('manager', $asked, 'ask', version => 1, comment => 'Which mailbox?');
+step('engineer', $asked, 'answer', comment => 'The inbox.');
+step('engineer', $asked, 'cancel');
 
 my $revoked = approved();
 my $grant = step('engineer', $revoked, 'grant')->json->{access_token};

@@ -14,29 +14,47 @@ use Test::Lockbox;
 use Test::Lockbox::Workflow;
 
 # What must come of it: actions, actors, and the result while the request is
-# awaiting_manager, awaiting_customer, approved, or over in whatever way.
-# Whoever is not named, and not blind, has no part in the action.
+# awaiting_manager, awaiting_customer, has a question of the manager's or of the
+# customer's stage, is approved, or over in whatever way.  Whoever is not named,
+# and not blind, has no part in the action.
+my @COLUMNS = ('awaiting_manager', 'awaiting_customer',
+               'needs_info of the manager', 'needs_info of the customer',
+               'approved', 'over');
+
 my @EXPECTED = (
-    [ 'approve deny', 'manager third-manager decided-namesake',
-      'ok           conflict     conflict     conflict' ],
-    [ 'approve deny', 'manager-decided',
-      'same_person  conflict     conflict     conflict' ],
-    [ 'approve deny', 'customer second-customer',
-      'conflict     ok           conflict     conflict' ],
-    [ 'approve deny', 'decided-customer',
-      'conflict     same_person  conflict     conflict' ],
-    [ 'approve deny', 'decided-as-both',
-      'same_person  same_person  conflict     conflict' ],
-    [ 'approve deny', 'engineer-manager engineer-customer engineer-as-both',
-      'own_request  own_request  own_request  own_request' ],
+    [ 'approve ask', 'manager third-manager decided-namesake',
+      'ok conflict conflict conflict conflict conflict' ],
+    [ 'deny', 'manager third-manager decided-namesake',
+      'ok conflict ok conflict conflict conflict' ],
+    [ 'approve ask', 'manager-decided',
+      'same_person conflict conflict conflict conflict conflict' ],
+    [ 'deny', 'manager-decided',
+      'same_person conflict same_person conflict conflict conflict' ],
+    [ 'approve ask', 'customer second-customer',
+      'conflict ok conflict conflict conflict conflict' ],
+    [ 'deny', 'customer second-customer',
+      'conflict ok conflict ok conflict conflict' ],
+    [ 'approve ask', 'decided-customer',
+      'conflict same_person conflict conflict conflict conflict' ],
+    [ 'deny', 'decided-customer',
+      'conflict same_person conflict same_person conflict conflict' ],
+    [ 'approve ask', 'decided-as-both',
+      'same_person same_person conflict conflict conflict conflict' ],
+    [ 'deny', 'decided-as-both',
+      'same_person same_person same_person same_person conflict conflict' ],
+    [ 'approve deny ask',
+      'engineer-manager engineer-customer engineer-as-both',
+      join ' ', ('own_request') x 6 ],
+    [ 'answer', 'engineer engineer-manager engineer-customer',
+      'conflict conflict ok ok conflict conflict' ],
     [ 'cancel', 'engineer engineer-manager engineer-customer',
-      'ok           ok           conflict     conflict' ],
+      'ok ok ok ok conflict conflict' ],
     [ 'complete grant', 'engineer engineer-manager engineer-customer',
-      'conflict     conflict     ok           conflict' ],
+      'conflict conflict conflict conflict ok conflict' ],
     [ 'revoke', 'manager third-manager manager-decided decided-customer
                  decided-as-both decided-namesake customer second-customer
                  engineer-manager engineer-customer engineer-as-both',
-      'conflict     conflict     ok           conflict' ],
+      'conflict conflict conflict conflict ok conflict' ],
 );
 
 my %RULE;
@@ -46,23 +64,26 @@ for (@EXPECTED) {
 
     my %rule;
 
-    @rule{qw(awaiting_manager awaiting_customer approved over)}
-        = split ' ', $results;
+    @rule{@COLUMNS} = split ' ', $results;
 
     for my $action (split ' ', $actions) {
         $RULE{"$action $_"} = \%rule for split ' ', $actors;
     }
 }
 
-my @STEPS = qw(approve deny cancel complete revoke grant);
+my @STEPS = qw(approve deny ask answer cancel complete revoke grant);
 
 # What the state is after a step that was taken; one more manager and one more
 # customer are enough.
 my %AFTER = (
     'approve awaiting_manager'  => 'awaiting_customer',
     'approve awaiting_customer' => 'approved',
+    'ask awaiting_manager'      => 'needs_info',
+    'ask awaiting_customer'     => 'needs_info',
+    'answer needs_info of the manager'  => 'awaiting_manager',
+    'answer needs_info of the customer' => 'awaiting_customer',
     (map { ("deny $_" => 'denied', "cancel $_" => 'cancelled') }
-         qw(awaiting_manager awaiting_customer)),
+         @COLUMNS[0 .. 3]),
     'complete approved'         => 'completed',
     'revoke approved'           => 'revoked',
     'grant approved'            => 'approved',
@@ -79,6 +100,8 @@ filing();
 whole_life();
 manager_alone();
 approvals_in_numbers();
+questions();
+the_whole_life_is_capped();
 versions();
 clocks();
 windows();
@@ -128,6 +151,7 @@ sub outcome {
     my ($name, $action, $who) = @_;
 
     my ($state) = $name =~ /^(\w+)/;
+    my $after = $AFTER{"$action $name"};
     my $promised = grep { $_ eq $action } @{ called('show', $who)->{actions} };
     my $before = dump_keys();
     my $version = stored()->{version};
@@ -137,7 +161,7 @@ sub outcome {
     my $taken = $result eq 'ok';
 
     my @wrong = $taken
-        ? taken_wrongly($reply, $AFTER{"$action $state"},
+        ? taken_wrongly($reply, $after,
                         $version + ($action ne 'grant'))
         : refused_wrongly($reply, $before, $BLIND{$who} ? undef : $state);
 
@@ -248,6 +272,8 @@ sub whole_life {
         'decision:0' => decision('engineer', 'engineer', 'request'),
         created_at => $fields->{created_at},
         answer_by => $fields->{answer_by},
+        lapses_at => $fields->{created_at} + $LAPSES_WITHIN,
+        asked_by_stage => '',
     }, 'the request as it was filed');
     is_deeply(stored(), $fields, 'and as it is written');
 
@@ -375,8 +401,110 @@ sub approvals_in_numbers {
                 'customer cora approve' ], 'all decisions, in order');
 }
 
+# The clock of the stage that asks stands still, nobody's decision is counted,
+# and everybody goes on from where the request was.
+sub questions {
+    my %stages = (
+        manager => [ 'awaiting_manager', 'third-manager', 'approve' ],
+        customer => [ 'awaiting_customer', 'customer', 'approve' ],
+    );
+
+    for my $stage (sort keys %stages) {
+        my ($state, $asker) = @{ $stages{$stage} };
+
+        fresh($state);
+        my $before = stored();
+        my $text = decision($asker, $stage, 'ask');
+        my $asked = did('ask', $asker, decision => $text);
+
+        is($asked->{state}, 'needs_info', "$stage asks");
+        is($asked->{asked_by_stage}, $stage, '... by its name');
+        is($asked->{answer_by}, $before->{lapses_at},
+           '... and the engineer has as long as the request has');
+        is(deadline(), $asked->{answer_by}, '... which is the deadline');
+        is(kept_until(), $asked->{answer_by} + $RETENTION, '... and all');
+        is($asked->{"decision:$before->{decisions}"}, $text,
+           '... and it is recorded');
+        ok(!redis('EXISTS', 'lockbox:queue'), '... and waits for nobody else');
+
+        my $left = $asked->{remaining};
+        cmp_ok($left, '<=', $ANSWER_WITHIN, 'some of its time is left');
+        cmp_ok($left, '>', $ANSWER_WITHIN - 60_000, '... nearly all');
+
+        # as if it had asked in the last second
+        redis('HSET', request_key(), remaining => 1000);
+
+        my $now = now();
+        my $answered = did('answer', 'engineer',
+                           decision => decision('engineer', 'engineer',
+                                                'answer'));
+
+        is($answered->{state}, $state, 'answered, it goes on');
+        is($answered->{asked_by_stage}, '', '... and nobody asks');
+        is($answered->{version}, $before->{version} + 2, '... two versions on');
+        is(deadline(), $answered->{answer_by}, '... with the time');
+        cmp_ok($answered->{answer_by}, '>=', $now + 1000, '... that was left');
+        cmp_ok($answered->{answer_by}, '<=', now() + 1000, '... and no more');
+        ok(redis('ZSCORE', 'lockbox:queue', "acme:$ID"), '... is waited for');
+        is_deeply([ map { "$_->{event} $_->{state}" } (events())[-2, -1] ],
+                  [ 'asked needs_info', "answered $state" ],
+                  '... both are events');
+
+        is(step('approve', $asker)->{result}, 'ok',
+           'whoever has asked may approve');
+    }
+
+    # so often, and no more
+    fresh('awaiting_customer');
+
+    for (1 .. 8) {
+        did('ask', 'customer');
+        did('answer', 'engineer');
+    }
+
+    my $before = dump_keys();
+    ok(!(grep { $_ eq 'ask' } @{ called('show', 'customer')->{actions} }),
+       'a ninth question is not offered');
+    is(step('ask', 'customer')->{result}, 'conflict', '... nor taken');
+    is(dump_keys(), $before, '... and changes nothing');
+    is(step('approve', 'customer')->{result}, 'ok', '... but an approval is');
+}
+
+# Neither stages nor questions make a request live longer than that.
+sub the_whole_life_is_capped {
+    flush();
+
+    my $filed = file('engineer', lapses_within => 5_000_000)->{fields};
+    my $cap = $filed->{created_at} + 5_000_000;
+
+    is($filed->{answer_by}, $filed->{created_at} + $ANSWER_WITHIN,
+       'a stage has its own time');
+    is(did('approve', 'manager', answer_within => 10_000_000)->{answer_by},
+       $cap, '... but no more than the request has');
+    is(did('ask', 'customer')->{answer_by}, $cap, 'nor has the engineer');
+    is(did('answer', 'engineer')->{answer_by}, $cap,
+       'nor the stage that goes on');
+
+    did('ask', 'customer');
+    overdue();
+    is(called('show', 'engineer')->{fields}{state}, 'lapsed',
+       'it lapses with a question that is open');
+    is(swept()->{fields}{asked_by_stage}, 'customer',
+       '... and says whose it was');
+
+    for my $field (qw(lapses_at answer_by remaining)) {
+        fresh('needs_info of the customer');
+        redis('HDEL', request_key(), $field);
+        step('answer', 'engineer');
+        isnt(called('show', 'customer')->{fields}{state}, 'approved',
+             "without $field");
+        is(step('approve', 'customer')->{result}, 'conflict',
+           '... it is over');
+    }
+}
+
 sub versions {
-    for my $action (qw(approve deny)) {
+    for my $action (qw(approve deny ask)) {
         fresh('awaiting_customer');
         my $before = dump_keys();
 
@@ -396,6 +524,7 @@ sub versions {
     }
 
     for my $case ([ cancel => 'engineer', 'awaiting_manager', 2 ],
+                  [ answer => 'engineer', 'needs_info of the manager', 3 ],
                   [ complete => 'engineer', 'approved', 4 ],
                   [ grant => 'engineer', 'approved', 4 ],
                   [ revoke => 'manager', 'approved', 4 ])
@@ -435,6 +564,8 @@ sub clocks {
 
         for my $case ([ approve => 'manager', 'awaiting_manager' ],
                       [ deny => 'customer', 'awaiting_customer' ],
+                      [ ask => 'customer', 'awaiting_customer' ],
+                      [ answer => 'engineer', 'needs_info of the manager' ],
                       [ cancel => 'engineer', 'awaiting_manager' ],
                       [ complete => 'engineer', 'approved' ],
                       [ revoke => 'manager', 'approved' ])
@@ -521,6 +652,7 @@ sub sweeping {
     my %cases = (
         'lapsed, due at the manager' => [ 'lapsed', 'answer_by', 2 ],
         'lapsed, due at the customer' => [ 'lapsed', 'answer_by', 3 ],
+        'lapsed, due at the engineer' => [ 'lapsed', 'answer_by', 3 ],
         'expired, due' => [ 'expired', 'expires_at', 4 ],
     );
 
@@ -554,7 +686,7 @@ sub sweeping {
         is(dump_keys(), $before, "$name: nothing more is changed");
     }
 
-    for my $name ('awaiting_manager', 'awaiting_customer', 'approved',
+    for my $name (@COLUMNS[0 .. 4],
                   'denied', 'cancelled', 'revoked', 'completed')
     {
         fresh($name);

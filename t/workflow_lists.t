@@ -61,7 +61,7 @@ sub lists {
               'with the actions of the caller');
 
     is_deeply(listed('manager', limit => 1)->{requests}[0]{actions},
-              [ 'approve', 'deny' ], 'whoever it is');
+              [ 'approve', 'deny', 'ask' ], 'whoever it is');
 
     # many in the same millisecond
     flush();

@@ -11,7 +11,7 @@
 /* links: ngx_lockbox_grant.c ngx_lockbox_identity.c ngx_lockbox_token.c */
 /* links: ngx_lockbox_scope.c ngx_lockbox_path.c ngx_lockbox_name.c */
 /* links: ngx_lockbox_jwks.c ngx_lockbox_jwt.c ngx_lockbox_json.c */
-/* links: ngx_lockbox_base64url.c ngx_lockbox_decision.c */
+/* links: ngx_lockbox_base64url.c ngx_lockbox_decision.c ngx_lockbox_unicode.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>

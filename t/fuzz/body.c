@@ -271,6 +271,7 @@ is_step(const json_t *body, ngx_lockbox_body_form_e form)
 
     if (is_missing(body, "version")
         && (form == NGX_LOCKBOX_BODY_APPROVAL
+            || form == NGX_LOCKBOX_BODY_QUESTION
             || form == NGX_LOCKBOX_BODY_DENIAL))
     {
         return 0;
@@ -397,6 +398,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pattern = fuzz_byte(&line, 1) == 't';
     form = letter == 'a' ? NGX_LOCKBOX_BODY_APPROVAL
            : letter == 'd' ? NGX_LOCKBOX_BODY_DENIAL
+           : letter == 'q' ? NGX_LOCKBOX_BODY_QUESTION
+           : letter == 'r' ? NGX_LOCKBOX_BODY_ANSWER
            : letter == 's' ? NGX_LOCKBOX_BODY_STEP : NGX_LOCKBOX_BODY_GRANT;
 
     body = json_agreed(pool, &input);

@@ -2,7 +2,8 @@
  * Chains of seals.
  *
  * The first line has two digits: how many approvals of the manager and of the
- * customer are needed.  Each two lines behind are a seal: who signs, "0" to
+ * customer are needed; and an "x" if the request extends another one.  Each
+ * two lines behind are a seal: who signs, "0" to
  * "3", right before the header; and the claims.  "$PREV" stands for the hash
  * of the seal before.  A line that begins with "r" is a seal as it comes.
  */
@@ -15,7 +16,7 @@
 
 
 static const char *const  mutate_lines[] = {
-    "11", "10", "01", "00", "21", "r",
+    "11", "10", "01", "00", "21", "11x", "r",
     "0{\"typ\":\"lockbox-seal+jwt\",\"alg\":\"ES256\",\"kid\":\"ec\"}",
     "3{\"typ\":\"lockbox-seal+jwt\",\"alg\":\"ES256\",\"kid\":\"ec\"}",
     NULL
@@ -24,6 +25,7 @@ static const char *const  mutate_lines[] = {
 static const char *const  mutate_names[] = {
     "request", "tenant", "engineer_iss", "engineer_sub", "access_hash",
     "stage", "decision", "by_iss", "sub", "version", "duration", "at", "prev",
+    "text_hash", "token_hash", "acr", "auth_time", "extends", "begins",
     "iss", "aud", "iat", "exp", NULL
 };
 
@@ -36,6 +38,8 @@ static const char *const  mutate_names[] = {
 #define VENDOR     "https://vendor.example"
 #define ISSUER     "https://lockbox.example"
 #define ACCESS     "narrow"
+#define SAID       "said"
+#define EXTENDS    "another"
 
 
 /* A seal, and what it says if it is genuine. */
@@ -120,9 +124,11 @@ is_whole(const json_t *claims)
     size_t                    i;
     static const char *const  texts[] = {
         "request", "tenant", "engineer_iss", "engineer_sub", "access_hash",
-        "stage", "decision", "by_iss", "sub"
+        "stage", "decision", "by_iss", "sub", "text_hash", "token_hash"
     };
     static const char *const  numbers[] = { "version", "duration", "at" };
+    static const char *const  more_texts[] = { "prev", "acr", "extends" };
+    static const char *const  more_numbers[] = { "auth_time", "begins" };
 
     for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (!json_has_text(claims, texts[i])) {
@@ -136,18 +142,86 @@ is_whole(const json_t *claims)
         }
     }
 
-    return door_has_time(claims, "at")
-           && (json_object_get(claims, "prev") == NULL
-               || json_has_text(claims, "prev"));
+    for (i = 0; i < sizeof(more_texts) / sizeof(more_texts[0]); i++) {
+        if (json_object_get(claims, more_texts[i])
+            && !json_has_text(claims, more_texts[i]))
+        {
+            return 0;
+        }
+    }
+
+    for (i = 0; i < sizeof(more_numbers) / sizeof(more_numbers[0]); i++) {
+        if (json_object_get(claims, more_numbers[i])
+            && (!json_is_integer(json_object_get(claims, more_numbers[i]))
+                || door_time(claims, more_numbers[i]) < 1))
+        {
+            return 0;
+        }
+    }
+
+    return door_has_time(claims, "at");
+}
+
+
+static ngx_uint_t
+is_by_engineer(const json_t *claims)
+{
+    return json_is_text(claims, "stage", "engineer")
+           && json_is_text(claims, "by_iss", VENDOR)
+           && json_is_text(claims, "sub", "erin");
+}
+
+
+/* What a step may follow: not as a table of its predecessors. */
+
+static ngx_uint_t
+may_follow(const json_t *claims, const json_t *before)
+{
+    ngx_uint_t  open, asked, approved;
+
+    asked = json_is_text(before, "decision", "ask");
+    approved = json_is_text(before, "decision", "approve");
+    open = approved || json_is_text(before, "decision", "request")
+           || json_is_text(before, "decision", "answer");
+
+    if (json_is_text(claims, "decision", "answer")) {
+        return asked && is_by_engineer(claims);
+    }
+
+    if (json_is_text(claims, "decision", "cancel")) {
+        return (open || asked) && is_by_engineer(claims);
+    }
+
+    if (json_is_text(claims, "decision", "complete")) {
+        return approved && is_by_engineer(claims);
+    }
+
+    if (!json_is_text(claims, "stage", "manager")
+        && !json_is_text(claims, "stage", "customer"))
+    {
+        return 0;
+    }
+
+    if (json_is_text(claims, "decision", "deny")) {
+        return open || asked;
+    }
+
+    if (json_is_text(claims, "decision", "revoke")) {
+        return approved;
+    }
+
+    return open && (json_is_text(claims, "decision", "approve")
+                    || json_is_text(claims, "decision", "ask"));
 }
 
 
 /* What is wanted of any link of the chain, and of the first. */
 
 static ngx_uint_t
-is_link(ngx_pool_t *pool, const step_t *step, const step_t *before)
+is_link(ngx_pool_t *pool, const step_t *step, const step_t *before,
+    ngx_uint_t extends)
 {
-    ngx_str_t      prev, hash, a, b;
+    ngx_str_t      prev, hash;
     const json_t  *claims;
 
     claims = step->claims;
@@ -157,26 +231,29 @@ is_link(ngx_pool_t *pool, const step_t *step, const step_t *before)
         || !json_is_text(claims, "request", ID)
         || !json_is_text(claims, "tenant", "acme")
         || !json_is_text(claims, "engineer_iss", VENDOR)
-        || !json_is_text(claims, "engineer_sub", "erin"))
+        || !json_is_text(claims, "engineer_sub", "erin")
+        || !json_is_text(claims, "text_hash", SAID)
+        || (json_object_get(claims, "begins")
+            && !(extends && json_is_text(claims, "decision", "approve"))))
     {
         return 0;
     }
 
     if (before == NULL) {
-        a = json_text_of(claims, "by_iss");
-        b = json_text_of(claims, "sub");
-
         return json_object_get(claims, "prev") == NULL
                && door_time(claims, "version") == 0
-               && json_is_text(claims, "stage", "engineer")
                && json_is_text(claims, "decision", "request")
-               && fuzz_is(&a, VENDOR) && fuzz_is(&b, "erin");
+               && is_by_engineer(claims)
+               && (extends ? json_is_text(claims, "extends", EXTENDS)
+                           : json_object_get(claims, "extends") == NULL);
     }
 
     hash = hash_of(pool, &before->text);
     prev = json_text_of(claims, "prev");
 
     return fuzz_same(&hash, &prev)
+           && json_object_get(claims, "extends") == NULL
+           && may_follow(claims, before->claims)
            && door_time(claims, "version")
               > door_time(before->claims, "version")
            && door_time(claims, "at") + 10000
@@ -185,12 +262,13 @@ is_link(ngx_pool_t *pool, const step_t *step, const step_t *before)
 
 
 static ngx_uint_t
-is_chain(ngx_pool_t *pool, const step_t *steps, ngx_uint_t n)
+is_chain(ngx_pool_t *pool, const step_t *steps, ngx_uint_t n,
+    ngx_uint_t extends)
 {
     ngx_uint_t  i;
 
     for (i = 0; i < n; i++) {
-        if (!is_link(pool, &steps[i], i ? &steps[i - 1] : NULL)) {
+        if (!is_link(pool, &steps[i], i ? &steps[i - 1] : NULL, extends)) {
             return 0;
         }
     }
@@ -210,48 +288,61 @@ is_same_person(const json_t *a, const json_t *b)
 }
 
 
-/* When the last approval was given, 0 if some are missing or wrong. */
+/*
+ * The last approval, NULL if some are missing or wrong.  The chain is one: an
+ * answer stands only behind a question, and nothing else does that goes on.
+ */
 
-static int64_t
-approval(const step_t *steps, ngx_uint_t n, ngx_uint_t manager,
+static const json_t *
+approval(const step_t *all, ngx_uint_t total, ngx_uint_t manager,
     ngx_uint_t customer)
 {
-    ngx_uint_t  i, j, given;
+    step_t         steps[SEALS_MAX];
+    ngx_uint_t     i, j, n, approves, customers, given[2];
+    const json_t  *last;
 
-    /* first all of the manager's, then all of the customer's */
+    /* without the answers, for each belongs to a question */
 
-    for (i = 1; i < n && json_is_text(steps[i].claims, "stage", "manager");
-         i++)
-    {
-        /* void */
-    }
+    n = 0;
 
-    given = i - 1;
-
-    for (j = i; j < n; j++) {
-        if (!json_is_text(steps[j].claims, "stage", "customer")) {
-            return 0;
+    for (i = 0; i < total; i++) {
+        if (!json_is_text(all[i].claims, "decision", "answer")) {
+            steps[n++] = all[i];
         }
     }
 
-    if (given < manager || n - i < customer) {
-        return 0;
+    if (total == 0
+        || json_is_text(all[total - 1].claims, "decision", "ask"))
+    {
+        return NULL;
     }
 
-    for (i = 1; i < n; i++) {
+    last = NULL;
+    given[0] = given[1] = 0;
 
-        if (!json_is_text(steps[i].claims, "decision", "approve")) {
-            return 0;
+    for (i = 1; i < n; i++) {
+        approves = json_is_text(steps[i].claims, "decision", "approve");
+        customers = json_is_text(steps[i].claims, "stage", "customer");
+
+        if ((!approves && !json_is_text(steps[i].claims, "decision", "ask"))
+            || (customers ? given[0] < manager : given[1] != 0))
+        {
+            return NULL;
         }
 
         for (j = 0; j < i; j++) {
-            if (is_same_person(steps[i].claims, steps[j].claims)) {
-                return 0;
+            if (is_same_person(steps[i].claims, steps[j].claims)
+                && !json_is_text(steps[j].claims, "decision", "ask"))
+            {
+                return NULL;
             }
         }
+
+        given[customers] += approves;
+        last = approves ? steps[i].claims : last;
     }
 
-    return n > 1 ? door_time(steps[n - 1].claims, "at") : 0;
+    return given[0] >= manager && given[1] >= customer ? last : NULL;
 }
 
 
@@ -293,12 +384,15 @@ check_again(ngx_pool_t *pool, const ngx_lockbox_token_rule_t *rule,
 static void
 check_chain(ngx_pool_t *pool, const ngx_lockbox_token_rule_t *rule,
     const step_t *steps, ngx_uint_t n, ngx_uint_t manager,
-    ngx_uint_t customer)
+    ngx_uint_t customer, ngx_uint_t extends)
 {
+    int64_t                      begins;
     ngx_int_t                    rc;
-    ngx_str_t                    texts[SEALS_MAX];
+    ngx_str_t                    texts[SEALS_MAX], said[SEALS_MAX];
     ngx_uint_t                   i;
+    const json_t                *want;
     ngx_lockbox_seal_t           seals[SEALS_MAX];
+    const ngx_lockbox_seal_t    *last;
     ngx_lockbox_seal_subject_t   subject;
 
     subject.request = ngx_shim_str(ID);
@@ -307,23 +401,41 @@ check_chain(ngx_pool_t *pool, const ngx_lockbox_token_rule_t *rule,
     subject.engineer_sub = ngx_shim_str("erin");
     subject.access_hash = ngx_shim_str(ACCESS);
     subject.duration = DURATION;
+    subject.extends = ngx_shim_str(extends ? EXTENDS : "");
+    subject.text_hashes = said;
 
     for (i = 0; i < n; i++) {
         texts[i] = steps[i].text;
+        said[i] = ngx_shim_str(SAID);
     }
 
     rc = ngx_lockbox_seal_open(pool, rule->keys, &rule->issuer, texts, n,
                                DOOR_NOW, &subject, seals);
 
     fuzz_check(rc == NGX_OK || rc == NGX_DECLINED);
-    fuzz_check((rc == NGX_OK) == is_chain(pool, steps, n));
+    fuzz_check((rc == NGX_OK) == is_chain(pool, steps, n, extends));
 
     if (rc != NGX_OK) {
         return;
     }
 
-    fuzz_check(ngx_lockbox_seal_approved(seals, n, manager, customer)
-               == approval(steps, n, manager, customer));
+    last = ngx_lockbox_seal_approved(seals, n, manager, customer);
+    want = approval(steps, n, manager, customer);
+
+    fuzz_check((last != NULL) == (want != NULL));
+
+    if (last != NULL) {
+        begins = door_time(want, "at") / 1000;
+
+        if (json_object_get(want, "begins")
+            && door_time(want, "begins") > begins)
+        {
+            begins = door_time(want, "begins");
+        }
+
+        fuzz_check(last->at == door_time(want, "at"));
+        fuzz_check(ngx_lockbox_seal_begins(last) == begins);
+    }
 
     check_again(pool, rule, &subject, &seals[0]);
 }
@@ -355,7 +467,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     n = read_steps(pool, &input, &rule, steps);
 
     check_chain(pool, &rule, steps, n, fuzz_byte(&line, 0) % 4,
-                fuzz_byte(&line, 1) % 4);
+                fuzz_byte(&line, 1) % 4, fuzz_byte(&line, 2) == 'x');
 
     fuzz_pool_end(pool);
 

@@ -15,7 +15,7 @@
 
 /* links: ngx_lockbox_token.c ngx_lockbox_identity.c ngx_lockbox_jwt.c */
 /* links: ngx_lockbox_jwks.c ngx_lockbox_json.c ngx_lockbox_base64url.c */
-/* links: ngx_lockbox_name.c */
+/* links: ngx_lockbox_name.c ngx_lockbox_unicode.c */
 
 #include "ngx_lockbox_identity.h"
 #include "door.h"

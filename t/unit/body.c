@@ -23,7 +23,9 @@
 
 #define GRANT     NGX_LOCKBOX_BODY_GRANT
 #define STEP      NGX_LOCKBOX_BODY_STEP
+#define ANSWER    NGX_LOCKBOX_BODY_ANSWER
 #define DENIAL    NGX_LOCKBOX_BODY_DENIAL
+#define QUESTION  NGX_LOCKBOX_BODY_QUESTION
 #define APPROVAL  NGX_LOCKBOX_BODY_APPROVAL
 
 
@@ -311,6 +313,15 @@ static const row_t  steps[] = {
     { "comment", "1", "/comment", DENIAL },
     { "comment", "\"x\"", "/comment", GRANT },
 
+    { "comment", "\"x\"", NULL, QUESTION },
+    { "comment", NULL, "/comment", QUESTION },
+    { "comment", "\"\"", "/comment", QUESTION },
+    { "comment", "\"x\"", NULL, ANSWER },
+    { "comment", NULL, "/comment", ANSWER },
+    { "comment", NULL, NULL, STEP },
+    { "comment", NULL, NULL, DENIAL },
+    { "comment", NULL, NULL, APPROVAL },
+
     { "duration", "60", NULL, APPROVAL },
     { "duration", "59", "/duration", APPROVAL },
     { "duration", "0", "/duration", APPROVAL },
@@ -357,6 +368,15 @@ test_steps(ngx_pool_t *pool)
     is_text(&got.comment, "less", "its comment");
     is(got.duration, 90, "its duration");
     is(got.scope.nelts, 1, "its access");
+    json_decref(body);
+
+    body = json_loads("{\"comment\":\"which?\"}", 0, NULL);
+    is(ngx_lockbox_body_step(pool, body, ANSWER, &got, &fault), NGX_OK,
+       "an answer to whatever stands");
+    is_text(&got.comment, "which?", "its comment");
+    is(ngx_lockbox_body_step(pool, body, QUESTION, &got, &fault),
+       NGX_DECLINED, "a question must say on what");
+    is_text(&fault.member, "/version", "which is at fault");
     json_decref(body);
 
     body = json_object();

@@ -5,10 +5,12 @@
 
 /* links: ngx_lockbox_identity.c ngx_lockbox_token.c ngx_lockbox_jwks.c */
 /* links: ngx_lockbox_json.c ngx_lockbox_base64url.c ngx_lockbox_name.c */
+/* links: ngx_lockbox_unicode.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_identity.h"
 #include "ngx_lockbox_jwt.h"
 #include "jose.h"
@@ -244,6 +246,78 @@ test_rows(ngx_pool_t *pool)
 }
 
 
+/* When and how somebody has logged in. */
+
+static void
+test_login(ngx_pool_t *pool)
+{
+    size_t                   i;
+    char                     claims[512], longest[300];
+    ngx_str_t                text, hash;
+    ngx_lockbox_decision_t   rc;
+    ngx_lockbox_identity_t   identity;
+
+    static const struct {
+        const char              *claims;
+        ngx_lockbox_decision_t   want;
+        int64_t                  auth_time;
+        const char              *acr;
+    } logins[] = {
+        { "", NGX_LOCKBOX_ALLOW, 0, "" },
+        { "\"auth_time\":1699999999", NGX_LOCKBOX_ALLOW, 1699999999, "" },
+        { "\"auth_time\":1", NGX_LOCKBOX_ALLOW, 1, "" },
+        { "\"auth_time\":9007199254740992", NGX_LOCKBOX_ALLOW,
+          1LL << 53, "" },
+        { "\"auth_time\":9007199254740993", NGX_LOCKBOX_MALFORMED_TOKEN,
+          0, "" },
+        { "\"auth_time\":0", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"auth_time\":-1", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"auth_time\":1.5", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"auth_time\":null", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"auth_time\":\"1699999999\"", NGX_LOCKBOX_MALFORMED_TOKEN,
+          0, "" },
+        { "\"acr\":\"1\"", NGX_LOCKBOX_ALLOW, 0, "1" },
+        { "\"acr\":\"urn:x:gold \\u20ac\",\"auth_time\":7",
+          NGX_LOCKBOX_ALLOW, 7, "urn:x:gold \xe2\x82\xac" },
+        { "\"acr\":\"\"", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"acr\":1", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"acr\":[\"1\"]", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"acr\":\"a\\u001fb\"", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"acr\":\"a\\u202eb\"", NGX_LOCKBOX_MALFORMED_TOKEN, 0, "" },
+        { "\"acr\":\"a b\"", NGX_LOCKBOX_ALLOW, 0, "a b" }
+    };
+
+    for (i = 0; i < sizeof(logins) / sizeof(logins[0]); i++) {
+        text = token_of(pool, VENDOR, "JWT", logins[i].claims);
+        rc = ngx_lockbox_identity_open(pool, &issuers, &text, NOW, &identity);
+
+        is(rc, logins[i].want, "{%s}", logins[i].claims);
+        is(identity.roles, 0, "no role by that");
+
+        if (rc == NGX_LOCKBOX_ALLOW) {
+            is(identity.auth_time, logins[i].auth_time, "its login");
+            is_text(&identity.acr, logins[i].acr, "its kind of login");
+
+            (void) ngx_lockbox_base64url_sha256(pool, &text, &hash);
+            is(identity.token_hash.len, 43, "its token, by its hash");
+            ok(memcmp(identity.token_hash.data, hash.data, 43) == 0,
+               "which is that of this one");
+        }
+    }
+
+    for (i = 255; i < 257; i++) {
+        memset(longest, 'x', i);
+        longest[i] = '\0';
+        (void) snprintf(claims, sizeof(claims), "\"acr\":\"%s\"", longest);
+
+        text = token_of(pool, VENDOR, "JWT", claims);
+        is(ngx_lockbox_identity_open(pool, &issuers, &text, NOW, &identity),
+           i == 255 ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_MALFORMED_TOKEN,
+           "an acr of %d bytes", (int) i);
+    }
+}
+
+
 static void
 test_opinion(ngx_pool_t *pool)
 {
@@ -448,6 +522,7 @@ main(void)
     make_issuers(pool);
 
     test_rows(pool);
+    test_login(pool);
     test_opinion(pool);
     test_possible();
     test_auditor_only();

@@ -3,7 +3,7 @@
  * evidence.
  */
 
-/* links: ngx_lockbox_record.c */
+/* links: ngx_lockbox_record.c ngx_lockbox_unicode.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>

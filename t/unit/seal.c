@@ -52,6 +52,14 @@ make_keys(ngx_pool_t *pool)
 }
 
 
+/* What they wrote; the last one is of a seal too many. */
+
+static ngx_str_t  said[SEALS + 1] = {
+    ngx_string("please"), ngx_string("well"), ngx_string("but less"),
+    ngx_string("but less")
+};
+
+
 /* Filed by erin, approved by mona, cut down and approved by carl. */
 
 static void
@@ -66,10 +74,11 @@ make_seals(ngx_lockbox_seal_t *seals)
         const char  *sub;
         const char  *access;
         int64_t      duration;
+        const char  *token;
     } rows[SEALS] = {
-        { "engineer", "request", VENDOR, "erin", "wide", 7200 },
-        { "manager", "approve", VENDOR, "mona", "wide", 7200 },
-        { "customer", "approve", OTHERS, "carl", "narrow", 3600 }
+        { "engineer", "request", VENDOR, "erin", "wide", 7200, "erins" },
+        { "manager", "approve", VENDOR, "mona", "wide", 7200, "monas" },
+        { "customer", "approve", OTHERS, "carl", "narrow", 3600, "carls" }
     };
 
     for (i = 0; i < SEALS; i++) {
@@ -81,6 +90,10 @@ make_seals(ngx_lockbox_seal_t *seals)
         seals[i].engineer_sub = ngx_shim_str("erin");
         seals[i].version = (int64_t) i;
         seals[i].access_hash = ngx_shim_str(rows[i].access);
+        seals[i].text_hash = said[i];
+        seals[i].token_hash = ngx_shim_str(rows[i].token);
+        seals[i].auth_time = i == 1 ? NOW - 60 : 0;
+        seals[i].acr = ngx_shim_str(i == 1 ? "gold" : "");
         seals[i].duration = rows[i].duration;
         seals[i].stage = ngx_shim_str(rows[i].stage);
         seals[i].decision = ngx_shim_str(rows[i].decision);
@@ -117,6 +130,9 @@ sign_seals(ngx_pool_t *pool, ngx_lockbox_seal_t *seals, ngx_uint_t n,
 }
 
 
+static const char  *extended = "";
+
+
 static ngx_int_t
 open_at(ngx_pool_t *pool, const ngx_str_t *texts, ngx_uint_t n, time_t now,
     ngx_lockbox_seal_t *seals)
@@ -132,6 +148,8 @@ open_at(ngx_pool_t *pool, const ngx_str_t *texts, ngx_uint_t n, time_t now,
     subject.engineer_sub = ngx_shim_str("erin");
     subject.access_hash = ngx_shim_str("narrow");
     subject.duration = 3600;
+    subject.extends = ngx_shim_str(extended);
+    subject.text_hashes = said;
 
     return ngx_lockbox_seal_open(pool, &keys, &issuer, texts, n, now,
                                  &subject, seals);
@@ -178,10 +196,240 @@ test_good(ngx_pool_t *pool)
         is_text(&got[i].by_sub, (char *) seals[i].by_sub.data,
                 "%d: decider", (int) i);
         is(got[i].at, MSEC + (int64_t) i, "%d: time", (int) i);
+        is_text(&got[i].text_hash, (char *) said[i].data, "%d: what was said",
+                (int) i);
+        is_text(&got[i].token_hash, (char *) seals[i].token_hash.data,
+                "%d: by which token", (int) i);
+        is(got[i].auth_time, i == 1 ? NOW - 60 : 0, "%d: login", (int) i);
+        is_text(&got[i].acr, i == 1 ? "gold" : "", "%d: kind of login",
+                (int) i);
+        is_text(&got[i].extends, "", "%d: extends nothing", (int) i);
+        is(got[i].begins, 0, "%d: begins at once", (int) i);
     }
 
-    is(ngx_lockbox_seal_approved(got, SEALS, 1, 1), MSEC + LAST,
+    ok(ngx_lockbox_seal_approved(got, SEALS, 1, 1) == &got[LAST],
        "approved when the customer approved");
+    is(ngx_lockbox_seal_begins(&got[LAST]), NOW, "and from then");
+}
+
+
+/* A request that goes on where another one ends. */
+
+static void
+test_extension(ngx_pool_t *pool)
+{
+    ngx_str_t            texts[SEALS];
+    ngx_lockbox_seal_t   seals[SEALS], got[SEALS];
+
+    extended = "another";
+
+    make_seals(seals);
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+       "what extends nothing, stored as if it did");
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str(extended);
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_OK, "an extension");
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str(extended);
+    seals[1].begins = NOW + 7200;
+    seals[LAST].begins = NOW + 3600;
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_at(pool, texts, SEALS, NOW, got), NGX_OK, "that begins later");
+    is(ngx_lockbox_seal_begins(ngx_lockbox_seal_approved(got, SEALS, 1, 1)),
+       NOW + 3600, "as the last approval says");
+
+    got[LAST].begins = NOW - 1;
+    is(ngx_lockbox_seal_begins(&got[LAST]), NOW, "never before it");
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str(extended);
+    seals[1].extends = ngx_shim_str(extended);
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+       "an approval that extends something");
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str(extended);
+    seals[0].begins = NOW + 3600;
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+       "a filing that says when it begins");
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str(extended);
+    seals[LAST].decision = ngx_shim_str("deny");
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_OK, "a denial");
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str(extended);
+    seals[LAST].decision = ngx_shim_str("deny");
+    seals[LAST].begins = NOW + 3600;
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+       "a denial that says when it begins");
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str("a third");
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED, "of another request");
+
+    extended = "";
+
+    make_seals(seals);
+    seals[0].extends = ngx_shim_str("another");
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+       "an extension, stored as if it were none");
+
+    make_seals(seals);
+    seals[LAST].begins = NOW + 3600;
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+       "no extension, but it begins later");
+}
+
+
+/* Which step follows which: a line for each, by the first letters. */
+
+typedef struct {
+    const char  *decision;
+    const char  *stage;
+    const char  *after;
+} follower_t;
+
+
+static const follower_t  followers[] = {
+    { "request", "engineer", "" },
+    { "approve", "manager", "request approve answer" },
+    { "deny", "customer", "request approve answer ask" },
+    { "ask", "manager", "request approve answer" },
+    { "answer", "engineer", "ask" },
+    { "cancel", "engineer", "request approve answer ask" },
+    { "complete", "engineer", "approve" },
+    { "revoke", "manager", "approve" },
+    { "lapse", "manager", "" },
+    { "approves", "manager", "" }
+};
+
+#define FOLLOWERS  (sizeof(followers) / sizeof(follower_t))
+
+
+static void
+set_step(ngx_lockbox_seal_t *seal, const follower_t *step)
+{
+    ngx_uint_t  own;
+
+    own = strcmp(step->stage, "engineer") == 0;
+
+    seal->decision = ngx_shim_str(step->decision);
+    seal->stage = ngx_shim_str(step->stage);
+    seal->by_iss = ngx_shim_str(VENDOR);
+    seal->by_sub = ngx_shim_str(own ? "erin" : "mona");
+}
+
+
+static ngx_uint_t
+has_word(const char *list, const char *word)
+{
+    size_t       len;
+    const char  *p;
+
+    len = strlen(word);
+
+    for (p = strstr(list, word); p != NULL; p = strstr(p + 1, word)) {
+        if ((p == list || p[-1] == ' ') && (p[len] == ' ' || p[len] == '\0'))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+test_followers(ngx_pool_t *pool)
+{
+    size_t               i, j;
+    ngx_int_t            want;
+    ngx_str_t            texts[SEALS + 2];
+    ngx_lockbox_seal_t   seals[SEALS + 2], got[SEALS + 2];
+
+    /* a question stands before each answer, so that it could be one */
+
+    for (i = 0; i < FOLLOWERS; i++) {
+        for (j = 0; j < FOLLOWERS; j++) {
+            make_seals(seals);
+            seals[3] = seals[LAST];
+            seals[3].version = 3;
+            seals[3].text_hash = said[3];
+
+            set_step(&seals[1], &followers[3]);
+            set_step(&seals[2], &followers[i]);
+            set_step(&seals[3], &followers[j]);
+
+            if (strcmp(followers[i].decision, "answer") != 0) {
+                set_step(&seals[1], &followers[1]);
+            }
+
+            want = has_word(followers[j].after, followers[i].decision)
+                   && i != 0 && *followers[i].after ? NGX_OK : NGX_DECLINED;
+
+            sign_seals(pool, seals, 4, texts);
+            is(open_at(pool, texts, 4, NOW, got), want, "%s after %s",
+               followers[j].decision, followers[i].decision);
+        }
+    }
+
+    /* whose steps they are */
+
+    for (i = 1; i + 2 < FOLLOWERS; i++) {
+        for (j = 0; j < 4; j++) {
+            static const char  *const  stages[] = {
+                "engineer", "manager", "customer", "auditor"
+            };
+
+            make_seals(seals);
+            set_step(&seals[1], &followers[strcmp(followers[i].decision,
+                                                  "answer") == 0 ? 3 : 1]);
+            set_step(&seals[LAST], &followers[i]);
+            seals[LAST].stage = ngx_shim_str(stages[j]);
+
+            want = strcmp(followers[i].stage, "engineer") == 0
+                   ? j == 0 : j == 1 || j == 2;
+
+            sign_seals(pool, seals, SEALS, texts);
+            is(open_texts(pool, texts, SEALS), want ? NGX_OK : NGX_DECLINED,
+               "%s of the stage %s", followers[i].decision, stages[j]);
+        }
+
+        if (strcmp(followers[i].stage, "engineer") != 0) {
+            continue;
+        }
+
+        make_seals(seals);
+        set_step(&seals[1], &followers[strcmp(followers[i].decision,
+                                              "answer") == 0 ? 3 : 1]);
+        set_step(&seals[LAST], &followers[i]);
+        seals[LAST].by_sub = ngx_shim_str("mona");
+        sign_seals(pool, seals, SEALS, texts);
+        is(open_texts(pool, texts, SEALS), NGX_DECLINED, "%s by another",
+           followers[i].decision);
+
+        make_seals(seals);
+        set_step(&seals[1], &followers[strcmp(followers[i].decision,
+                                              "answer") == 0 ? 3 : 1]);
+        set_step(&seals[LAST], &followers[i]);
+        seals[LAST].by_iss = ngx_shim_str(OTHERS);
+        sign_seals(pool, seals, SEALS, texts);
+        is(open_texts(pool, texts, SEALS), NGX_DECLINED,
+           "%s by a namesake", followers[i].decision);
+    }
 }
 
 
@@ -227,6 +475,22 @@ static const change_t  changes[] = {
     text(0, decision, "approve", NGX_DECLINED),
     text(0, decision, "requests", NGX_DECLINED),
     text(0, prev, "abc", NGX_DECLINED),
+
+    /* over the texts that came with it */
+    text(0, text_hash, "pleas", NGX_DECLINED),
+    text(0, text_hash, "well", NGX_DECLINED),
+    text(1, text_hash, "please", NGX_DECLINED),
+    text(2, text_hash, "but more", NGX_DECLINED),
+    text(2, text_hash, "", NGX_DECLINED),
+
+    /* somebody's token, of which not all need say the same */
+    text(1, token_hash, "", NGX_DECLINED),
+    text(1, token_hash, "other", NGX_OK),
+    text(1, acr, "", NGX_OK),
+    number(1, auth_time, 0, NGX_OK),
+    number(1, auth_time, -1, NGX_DECLINED),
+    number(2, auth_time, 1, NGX_OK),
+
     number(0, version, 1, NGX_DECLINED),
     number(0, version, -1, NGX_DECLINED),
 
@@ -422,9 +686,16 @@ test_genuine(ngx_pool_t *pool)
 
 static const char  *members[] = {
     "request", "tenant", "engineer_iss", "engineer_sub", "access_hash",
-    "stage", "decision", "by_iss", "sub", "version", "duration", "at", "prev",
-    "iss", "aud", "iat", "exp"
+    "text_hash", "token_hash",
+    "stage", "decision", "by_iss", "sub", "version", "duration", "at",
+    "iss", "aud", "iat", "exp",
+
+    /* these may be missing */
+    "prev", "acr", "auth_time", "extends", "begins"
 };
+
+#define MEMBERS   (sizeof(members) / sizeof(members[0]))
+#define OPTIONAL  (MEMBERS - 5)
 
 
 static void
@@ -464,7 +735,7 @@ test_claims(ngx_pool_t *pool)
 
     (void) ngx_lockbox_token_open(pool, &rule, 1, &text, NOW, &token);
 
-    for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+    for (i = 0; i < MEMBERS; i++) {
         for (j = 0; j < 4; j++) {
             claims = json_deep_copy(token.claims);
 
@@ -479,10 +750,7 @@ test_claims(ngx_pool_t *pool)
                                           claims, &text);
             json_decref(claims);
 
-            /* the first has none before it */
-
-            want = wrong[j] == NULL && strcmp(members[i], "prev") == 0
-                   ? NGX_OK : NGX_DECLINED;
+            want = wrong[j] == NULL && i >= OPTIONAL ? NGX_OK : NGX_DECLINED;
             is(open_texts(pool, &text, 1), want, "%s %s", members[i],
                wrong[j] ? wrong[j] : "missing");
         }
@@ -525,7 +793,9 @@ test_later_claims(ngx_pool_t *pool)
 
     (void) ngx_lockbox_token_open(pool, &rule, 1, &texts[LAST], NOW, &token);
 
-    for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+    /* of what may be missing, this one has no predecessor missing */
+
+    for (i = 0; i <= OPTIONAL; i++) {
         claims = json_deep_copy(token.claims);
         (void) json_object_del(claims, members[i]);
         (void) ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_SEAL_TYP, claims,
@@ -566,7 +836,8 @@ test_life(ngx_pool_t *pool)
 /*
  * Who approved: m for the manager's stage, c for the customer's, e for the
  * engineer's; a person, where v is the vendor's and c the customers' issuer;
- * "!" for a denial.  Erin of the vendor has filed.
+ * "!" for a denial, "?" for a question, "=" for an answer.  Erin of the vendor
+ * has filed.
  */
 
 typedef struct {
@@ -613,8 +884,43 @@ static const approved_t  approvals[] = {
     { "m:mona@v c:carl@c e!eve@v", 1, 1, 0 },
     { "e:eve@v m:mona@v c:carl@c", 1, 1, 0 },
     { "m:mona@v e:eve@v c:carl@c", 1, 1, 0 },
-    { "m:mona@v c:carl@c e:eve@v", 1, 1, 0 }
+    { "m:mona@v c:carl@c e:eve@v", 1, 1, 0 },
+
+    /* but for questions and their answers; whoever asks may approve */
+    { "m?mona@v e=erin@v m:mona@v c:carl@c", 1, 1, 4 },
+    { "m?mike@v e=erin@v m:mona@v c:carl@c", 1, 1, 4 },
+    { "m:mona@v c?carl@c e=erin@v c:carl@c", 1, 1, 4 },
+    { "m:mona@v c?carl@c e=erin@v c?cora@c e=erin@v c:carl@c", 1, 1, 6 },
+    { "m:mona@v m?mike@v e=erin@v m:mike@v c:carl@c", 2, 1, 5 },
+    { "m:mona@v c:cora@c c?carl@c e=erin@v c:carl@c", 1, 2, 5 },
+    { "m:mona@v c:cora@c c?carl@c e=erin@v", 1, 1, 2 },
+    { "m?mona@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m?mona@v e:erin@v c:carl@c", 1, 1, 0 },
+    { "m?mona@v e=eve@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m?mona@v e=erin@c m:mona@v c:carl@c", 1, 1, 0 },
+    { "m?mona@v m=erin@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m?mona@v m?mike@v e=erin@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "e=erin@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m:mona@v c:carl@c e=erin@v", 1, 1, 0 },
+    { "m?mona@v e=erin@v e=erin@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m?mona@v e=erin@v", 1, 1, 0 },
+    { "m?mona@v e=erin@v c:carl@c", 1, 1, 0 },
+    { "m?erin@v e=erin@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "e?mona@v e=erin@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "c?carl@c e=erin@v m:mona@v c:carl@c", 1, 1, 0 },
+    { "m:mona@v c:cora@c m?mike@v e=erin@v c:carl@c", 1, 2, 0 },
+    { "m:mona@v m?mona@v e=erin@v m:mike@v c:carl@c", 2, 1, 0 },
+    { "m:mona@v c:carl@c c?cora@c", 1, 1, 0 },
+    { "m?mona@v e=erin@v m:mona@v m:mona@v c:carl@c", 2, 1, 0 }
 };
+
+
+static const char *
+decision_of(char mark)
+{
+    return mark == ':' ? "approve" : mark == '!' ? "deny"
+           : mark == '?' ? "ask" : "answer";
+}
 
 
 static ngx_uint_t
@@ -628,13 +934,16 @@ read_steps(ngx_pool_t *pool, const char *steps, ngx_lockbox_seal_t *seals)
     make_seals(seals);
     p = steps;
 
-    for (n = 1; sscanf(p, " %1[mce]%1[:!]%15[a-z]@%1[vc]", stage, mark, who,
+    for (n = 1; sscanf(p, " %1[mce]%1[:!?=]%15[a-z]@%1[vc]", stage, mark, who,
                        from) == 4; n++)
     {
+        ngx_memzero(&seals[n], sizeof(ngx_lockbox_seal_t));
+        seals[n].engineer_iss = ngx_shim_str(VENDOR);
+        seals[n].engineer_sub = ngx_shim_str("erin");
         seals[n].stage = ngx_shim_str(*stage == 'm' ? "manager"
                                       : *stage == 'c' ? "customer"
                                       : "engineer");
-        seals[n].decision = ngx_shim_str(*mark == ':' ? "approve" : "deny");
+        seals[n].decision = ngx_shim_str(decision_of(*mark));
         seals[n].by_iss = ngx_shim_str(*from == 'v' ? VENDOR : OTHERS);
 
         name = ngx_shim_str(who);
@@ -652,22 +961,24 @@ read_steps(ngx_pool_t *pool, const char *steps, ngx_lockbox_seal_t *seals)
 static void
 test_approved(ngx_pool_t *pool)
 {
-    size_t               i;
-    ngx_uint_t           n;
-    const approved_t    *row;
-    ngx_lockbox_seal_t   seals[SEALS + 2];
+    size_t                     i;
+    ngx_uint_t                 n;
+    const approved_t          *row;
+    ngx_lockbox_seal_t         seals[SEALS + 5];
+    const ngx_lockbox_seal_t  *last;
 
     for (i = 0; i < sizeof(approvals) / sizeof(approved_t); i++) {
         row = &approvals[i];
         n = read_steps(pool, row->steps, seals);
 
-        is(ngx_lockbox_seal_approved(seals, n, row->manager, row->customer),
-           row->want, "%s, of %d and %d", row->steps, (int) row->manager,
-           (int) row->customer);
+        last = ngx_lockbox_seal_approved(seals, n, row->manager,
+                                         row->customer);
+        is(last ? last->at : 0, row->want, "%s, of %d and %d", row->steps,
+           (int) row->manager, (int) row->customer);
     }
 
-    is(ngx_lockbox_seal_approved(seals, 0, 1, 1), 0, "no seal at all");
-    is(ngx_lockbox_seal_approved(seals, 1, 0, 0), 0,
+    ok(ngx_lockbox_seal_approved(seals, 0, 1, 1) == NULL, "no seal at all");
+    ok(ngx_lockbox_seal_approved(seals, 1, 0, 0) == NULL,
        "nobody is asked, and nobody has approved");
 }
 
@@ -739,6 +1050,8 @@ main(void)
     make_keys(pool);
 
     test_good(pool);
+    test_extension(pool);
+    test_followers(pool);
     test_changes(pool);
     test_empty(pool);
     test_orders(pool);

@@ -29,23 +29,31 @@ sub seals_of {
                0 .. $fields->{decisions} - 1;
 }
 
-# Makes these the seals of the request, and all there are.
+# Makes these the seals of the request, and all there are.  What was written
+# with a decision stays in its place.
 sub put_seals {
     my ($id, @seals) = @_;
 
     my $key = request_key($id);
+    my $fields = stored($id);
 
-    redis('HDEL', $key, grep { /^decision:/ } keys %{ stored($id) });
+    redis('HDEL', $key, grep { /^decision:/ } keys %$fields);
     redis('HSET', $key, decisions => scalar @seals,
-          map { ("decision:$_" => decision_text($seals[$_])) } 0 .. $#seals);
+          map { ("decision:$_" => decision_text($seals[$_],
+                                                $fields->{"decision:$_"})) }
+              0 .. $#seals);
 }
 
 sub decision_text {
-    my ($seal) = @_;
+    my ($seal, $before) = @_;
 
     my $claims = decode($seal)->{payload};
 
+    my $said = $JSON->decode($before || '{}');
+
     return $JSON->encode({
+        map({ exists $said->{$_} ? ($_ => $said->{$_}) : () }
+            qw(comment access duration)),
         stage => $claims->{stage} // 'manager',
         decision => $claims->{decision} // 'approve',
         by => { iss => $claims->{by_iss} // 'https://login.vendor.example',

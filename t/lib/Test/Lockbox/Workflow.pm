@@ -14,11 +14,12 @@ use JSON::PP ();
 
 our $ID = '01900000-0000-7000-8000-000000000001';
 our $ANSWER_WITHIN = 3_600_000;
+our $LAPSES_WITHIN = 36_000_000;
 our $DURATION = 7200;
 our $RETENTION = 86_400_000;
 
 our @EXPORT = qw(
-    $ID $ANSWER_WITHIN $DURATION $RETENTION %ACTOR %BLIND %STATE
+    $ID $ANSWER_WITHIN $LAPSES_WITHIN $DURATION $RETENTION %ACTOR %BLIND %STATE
     start call_as fresh overdue id evaluated called file decision step_args
     step did sweep swept due listed pages send_call
     redis request_key live_key stored deadline kept_until live_until events
@@ -91,6 +92,13 @@ our %BLIND = map { $_ => 1 } qw(
 our %STATE = (
     'awaiting_manager'  => sub { first_approval() },
     'awaiting_customer' => sub { first_approval(); did('approve', 'manager') },
+    'needs_info of the manager'  => sub {
+        first_approval(); did('ask', 'third-manager');
+    },
+    'needs_info of the customer' => sub {
+        first_approval(); did('approve', 'manager');
+        did('ask', 'second-customer');
+    },
     'approved'          => sub { approved() },
     'denied'            => sub { first_approval(); did('deny', 'manager') },
     'cancelled'         => sub { first_approval(); did('cancel', 'engineer') },
@@ -101,6 +109,9 @@ our %STATE = (
     'lapsed, due at the manager'  => sub { first_approval(); overdue() },
     'lapsed, due at the customer' => sub {
         first_approval(); did('approve', 'manager'); overdue();
+    },
+    'lapsed, due at the engineer' => sub {
+        first_approval(); did('ask', 'third-manager'); overdue();
     },
     'expired, due'      => sub { approved(); overdue() },
 );
@@ -230,7 +241,8 @@ sub file {
     return called('file', $who, tenant => undef, id => undef,
                   request => \%request, decided_at => now(),
                   decision => decision($who, 'engineer', 'request'),
-                  answer_within => $ANSWER_WITHIN, retention => $RETENTION,
+                  answer_within => $ANSWER_WITHIN,
+                  lapses_within => $LAPSES_WITHIN, retention => $RETENTION,
                   %args);
 }
 
@@ -249,15 +261,17 @@ sub step_args {
     my ($action, $who, %args) = @_;
 
     my $fields = stored($args{tenant} // 'acme', $args{id} // $ID);
-    my $judges = $action =~ /^(approve|deny)$/;
-    my $stage = ($fields->{state} // '') eq 'awaiting_customer' ? 'customer'
-                                                                : 'manager';
+    my $judges = $action =~ /^(approve|deny|ask)$/;
+    my $stage = $action eq 'answer' ? 'engineer'
+        : ($fields->{state} // '') eq 'awaiting_customer' ? 'customer'
+        : $fields->{asked_by_stage} || 'manager';
 
     return (
         actor => $ACTOR{$who}, tenant => 'acme', id => $ID,
-        $judges ? (version => int($fields->{version} // 1),
-                   decision => decision($who, $stage, $action),
-                   decided_at => now()) : (),
+        $judges || $action eq 'answer'
+            ? (version => int($fields->{version} // 1),
+               decision => decision($who, $stage, $action),
+               decided_at => now()) : (),
         $action eq 'approve'
             ? (access => $fields->{access} // '[]',
                duration => int($fields->{duration} // $DURATION),
