@@ -30,6 +30,7 @@ typedef struct {
     time_t                     engineer_within;   /* answers, all together */
     ngx_uint_t                 manager_needed;    /* approvals */
     ngx_uint_t                 customer_needed;
+    ngx_int_t                  max_open;          /* requests that wait */
     ngx_array_t                manager_only;      /* of ngx_str_t: tenants */
     ngx_regex_t               *ticket;            /* NULL: no pattern */
     time_t                     retention;         /* seconds */

@@ -9,11 +9,12 @@
 
 
 /* A page of 100 requests with all that belongs to them fits. */
-#define NGX_HTTP_LOCKBOX_ADMIN_REPLY_MAX  (16 * 1024 * 1024)
+#define NGX_HTTP_LOCKBOX_ADMIN_REPLY_MAX  (64 * 1024 * 1024)
 
 #define NGX_HTTP_LOCKBOX_ANSWER_MIN       60
 #define NGX_HTTP_LOCKBOX_ANSWER_MAX       (14 * 24 * 3600)
 #define NGX_HTTP_LOCKBOX_APPROVALS_MAX    9
+#define NGX_HTTP_LOCKBOX_OPEN_MAX         1000
 
 
 typedef struct {
@@ -74,6 +75,11 @@ static const ngx_http_lockbox_admin_stage_t
 };
 
 
+static ngx_conf_num_bounds_t  ngx_http_lockbox_admin_open_bounds = {
+    ngx_conf_check_num_bounds, 1, NGX_HTTP_LOCKBOX_OPEN_MAX
+};
+
+
 static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
 
     { ngx_string("lockbox_admin"),
@@ -110,6 +116,13 @@ static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("lockbox_max_open"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lockbox_admin_conf_t, max_open),
+      &ngx_http_lockbox_admin_open_bounds },
 
     { ngx_string("lockbox_retention"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -203,6 +216,7 @@ ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf)
     conf->manager_needed = NGX_CONF_UNSET_UINT;
     conf->customer_needed = NGX_CONF_UNSET_UINT;
     conf->retention = NGX_CONF_UNSET;
+    conf->max_open = NGX_CONF_UNSET;
 
     if (ngx_array_init(&conf->manager_only, cf->pool, 4, sizeof(ngx_str_t))
         != NGX_OK)
@@ -224,6 +238,7 @@ ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf, void *data)
     ngx_conf_init_value(conf->engineer_within, 24 * 3600);
     ngx_conf_init_uint_value(conf->manager_needed, 1);
     ngx_conf_init_uint_value(conf->customer_needed, 1);
+    ngx_conf_init_value(conf->max_open, 10);
     ngx_conf_init_value(conf->retention, 400 * 24 * 3600);
 
     if (conf->retention == 0) {

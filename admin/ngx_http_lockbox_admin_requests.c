@@ -24,6 +24,14 @@ typedef struct {
 } ngx_http_lockbox_query_t;
 
 
+static ngx_int_t ngx_http_lockbox_filing_served(ngx_pool_t *pool,
+    const ngx_http_lockbox_main_conf_t *mcf, const ngx_lockbox_scope_t *scope,
+    ngx_lockbox_fault_t *fault);
+static ngx_uint_t ngx_http_lockbox_filing_known(
+    const ngx_http_lockbox_main_conf_t *mcf);
+static ngx_uint_t ngx_http_lockbox_filing_location(
+    const ngx_http_lockbox_main_conf_t *mcf, const ngx_str_t *service,
+    const ngx_str_t *label);
 static json_t *ngx_http_lockbox_filing_args(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_body_filing_t *filing);
@@ -109,9 +117,14 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    rc = ngx_http_lockbox_admin_fits(call, &call->identity.iss,
-                                     &call->identity.sub, &filing.scope,
-                                     &fault);
+    rc = ngx_http_lockbox_filing_served(r->pool, mcf, &filing.scope, &fault);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_lockbox_admin_fits(call, &call->identity.iss,
+                                         &call->identity.sub, &filing.scope,
+                                         &fault);
+    }
+
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
         return;
@@ -132,6 +145,104 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     ngx_http_lockbox_admin_step(call, "file",
                                 ngx_http_lockbox_filing_args(call, &filing),
                                 ngx_http_lockbox_filed);
+}
+
+
+/* What no gated location here can serve would open nothing. */
+
+static ngx_int_t
+ngx_http_lockbox_filing_served(ngx_pool_t *pool,
+    const ngx_http_lockbox_main_conf_t *mcf, const ngx_lockbox_scope_t *scope,
+    ngx_lockbox_fault_t *fault)
+{
+    ngx_uint_t                 i, j;
+    const ngx_lockbox_item_t  *item;
+
+    if (!ngx_http_lockbox_filing_known(mcf)) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < scope->nelts; i++) {
+        item = &scope->elts[i];
+
+        if (!ngx_http_lockbox_filing_location(mcf, &item->service, NULL)) {
+            return ngx_lockbox_json_fault(pool, fault,
+                                          "No location here serves it.",
+                                          "/access/%lu/service",
+                                          (unsigned long) i);
+        }
+
+        for (j = 0; j < item->labels.nelts; j++) {
+            if (!ngx_http_lockbox_filing_location(mcf, &item->service,
+                                                  &item->labels.elts[j]))
+            {
+                return ngx_lockbox_json_fault(pool, fault,
+                                              "No location of this service "
+                                              "has it.",
+                                              "/access/%lu/labels/%lu",
+                                              (unsigned long) i,
+                                              (unsigned long) j);
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* Not if one takes its service from the request, or all are elsewhere. */
+
+static ngx_uint_t
+ngx_http_lockbox_filing_known(const ngx_http_lockbox_main_conf_t *mcf)
+{
+    ngx_uint_t                     i;
+    ngx_http_lockbox_loc_conf_t  **gated;
+
+    gated = mcf->gated.elts;
+
+    for (i = 0; i < mcf->gated.nelts; i++) {
+        if (gated[i]->service->lengths != NULL) {
+            return 0;
+        }
+    }
+
+    return mcf->gated.nelts != 0;
+}
+
+
+/* Whether one is of that service and, if a label is given, carries it. */
+
+static ngx_uint_t
+ngx_http_lockbox_filing_location(const ngx_http_lockbox_main_conf_t *mcf,
+    const ngx_str_t *service, const ngx_str_t *label)
+{
+    ngx_str_t                     *labels;
+    ngx_uint_t                     i, j, n;
+    ngx_http_lockbox_loc_conf_t  **gated;
+
+    gated = mcf->gated.elts;
+
+    for (i = 0; i < mcf->gated.nelts; i++) {
+
+        if (!ngx_lockbox_text_same(&gated[i]->service->value, service)) {
+            continue;
+        }
+
+        if (label == NULL) {
+            return 1;
+        }
+
+        n = gated[i]->labels != NULL ? gated[i]->labels->nelts : 0;
+        labels = n != 0 ? gated[i]->labels->elts : NULL;
+
+        for (j = 0; j < n; j++) {
+            if (ngx_lockbox_text_same(&labels[j], label)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
@@ -174,7 +285,7 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
         return NULL;
     }
 
-    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
+    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}",
                   "actor", ngx_http_lockbox_admin_actor(&call->identity),
                   "request", request,
                   "decision", ngx_lockbox_json_text(&decision),
@@ -183,6 +294,7 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
                   "lapses_within", (json_int_t) 1000
                       * (conf->manager_within + conf->customer_within
                          + conf->engineer_within),
+                  "max_open", (json_int_t) conf->max_open,
                   "retention", (json_int_t) conf->retention * 1000);
 
     return args;

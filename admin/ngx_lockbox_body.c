@@ -7,6 +7,7 @@
 
 #include "ngx_lockbox_body.h"
 #include "ngx_lockbox_text.h"
+#include "ngx_lockbox_unicode.h"
 
 
 #define NGX_LOCKBOX_BODY_JUSTIFICATION_MIN  10
@@ -15,6 +16,10 @@
 #define NGX_LOCKBOX_BODY_TICKET_MAX         128
 #define NGX_LOCKBOX_BODY_DURATION_MIN       60
 
+/* What stands behind "Bearer" is a word, unless it is longer than this. */
+#define NGX_LOCKBOX_BODY_WORD_MAX           19
+#define NGX_LOCKBOX_BODY_DIGITS_MAX         7       /* and with a digit */
+
 
 static ngx_int_t ngx_lockbox_body_ticket(ngx_pool_t *pool,
     const json_t *body, const ngx_lockbox_body_limits_t *limits,
@@ -22,8 +27,15 @@ static ngx_int_t ngx_lockbox_body_ticket(ngx_pool_t *pool,
 static ngx_int_t ngx_lockbox_body_narrowing(ngx_pool_t *pool,
     const json_t *body, ngx_lockbox_body_step_t *step,
     ngx_lockbox_fault_t *fault);
-static ngx_uint_t ngx_lockbox_body_prose(const ngx_str_t *text, size_t min,
-    size_t max);
+static const char *ngx_lockbox_body_prose(const ngx_str_t *text, size_t min,
+    size_t max, const char *reason);
+static ngx_uint_t ngx_lockbox_body_secret(const ngx_str_t *text);
+static ngx_uint_t ngx_lockbox_body_jws(const u_char *p, const u_char *end);
+static const u_char *ngx_lockbox_body_part(const u_char *p,
+    const u_char *end);
+static ngx_uint_t ngx_lockbox_body_bearer(const u_char *p,
+    const u_char *end);
+static ngx_uint_t ngx_lockbox_body_among(u_char c, const char *others);
 
 
 static const char *const  ngx_lockbox_body_reasons[] = {
@@ -70,7 +82,8 @@ ngx_lockbox_body_filing(ngx_pool_t *pool, const json_t *body,
     const ngx_lockbox_body_limits_t *limits,
     ngx_lockbox_body_filing_t *filing, ngx_lockbox_fault_t *fault)
 {
-    ngx_int_t  rc;
+    ngx_int_t    rc;
+    const char  *wrong;
 
     rc = ngx_lockbox_json_only(pool, body, ngx_lockbox_body_filing_members,
                                "", fault);
@@ -79,14 +92,18 @@ ngx_lockbox_body_filing(ngx_pool_t *pool, const json_t *body,
     }
 
     if (ngx_lockbox_json_string(body, "justification", &filing->justification)
-        != NGX_OK
-        || !ngx_lockbox_body_prose(&filing->justification,
-                                   NGX_LOCKBOX_BODY_JUSTIFICATION_MIN,
-                                   NGX_LOCKBOX_BODY_JUSTIFICATION_MAX))
+        != NGX_OK)
     {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be a text of 10 to 2000 "
-                                      "characters.", "/justification");
+        ngx_str_null(&filing->justification);
+    }
+
+    wrong = ngx_lockbox_body_prose(&filing->justification,
+                                   NGX_LOCKBOX_BODY_JUSTIFICATION_MIN,
+                                   NGX_LOCKBOX_BODY_JUSTIFICATION_MAX,
+                                   "It must be a text of 10 to 2000 "
+                                   "characters.");
+    if (wrong != NULL) {
+        return ngx_lockbox_json_fault(pool, fault, wrong, "/justification");
     }
 
     if (ngx_lockbox_json_string(body, "reason", &filing->reason) != NGX_OK
@@ -123,7 +140,8 @@ ngx_lockbox_body_ticket(ngx_pool_t *pool, const json_t *body,
     const ngx_lockbox_body_limits_t *limits, ngx_str_t *ticket,
     ngx_lockbox_fault_t *fault)
 {
-    ngx_int_t  rc;
+    ngx_int_t    rc;
+    const char  *wrong;
 
     ngx_str_null(ticket);
 
@@ -133,15 +151,19 @@ ngx_lockbox_body_ticket(ngx_pool_t *pool, const json_t *body,
         return NGX_OK;
     }
 
+    wrong = "It must be a line of 1 to 128 characters.";
+
     /* one line: "$" in a pattern would take another one for the end, too */
 
-    if (rc != NGX_OK
-        || !ngx_lockbox_body_prose(ticket, 1, NGX_LOCKBOX_BODY_TICKET_MAX)
-        || ngx_strlchr(ticket->data, ticket->data + ticket->len, LF) != NULL)
+    if (rc == NGX_OK
+        && ngx_strlchr(ticket->data, ticket->data + ticket->len, LF) == NULL)
     {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be a line of 1 to 128 "
-                                      "characters.", "/ticket");
+        wrong = ngx_lockbox_body_prose(ticket, 1, NGX_LOCKBOX_BODY_TICKET_MAX,
+                                       wrong);
+    }
+
+    if (wrong != NULL) {
+        return ngx_lockbox_json_fault(pool, fault, wrong, "/ticket");
     }
 
     if (limits->ticket != NULL
@@ -162,6 +184,7 @@ ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
     ngx_lockbox_fault_t *fault)
 {
     ngx_int_t                       rc;
+    const char                     *wrong;
     const ngx_lockbox_body_rule_t  *rule;
 
     ngx_memzero(step, sizeof(ngx_lockbox_body_step_t));
@@ -186,14 +209,15 @@ ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
 
     rc = ngx_lockbox_json_string(body, "comment", &step->comment);
 
-    if (rc == NGX_ERROR
-        || (rc == NGX_DECLINED && rule->comment)
-        || !ngx_lockbox_body_prose(&step->comment, 0,
-                                   NGX_LOCKBOX_BODY_COMMENT_MAX))
-    {
-        return ngx_lockbox_json_fault(pool, fault,
-                                      "It must be a text of 1 to 2000 "
-                                      "characters.", "/comment");
+    wrong = "It must be a text of 1 to 2000 characters.";
+
+    if (rc == NGX_OK || (rc == NGX_DECLINED && !rule->comment)) {
+        wrong = ngx_lockbox_body_prose(&step->comment, 0,
+                                       NGX_LOCKBOX_BODY_COMMENT_MAX, wrong);
+    }
+
+    if (wrong != NULL) {
+        return ngx_lockbox_json_fault(pool, fault, wrong, "/comment");
     }
 
     return ngx_lockbox_body_narrowing(pool, body, step, fault);
@@ -229,26 +253,141 @@ ngx_lockbox_body_narrowing(ngx_pool_t *pool, const json_t *body,
 
 
 /*
- * Whether the text has "min" to "max" characters, and none that would not
- * show.  The reader of the body has made sure that it is UTF-8.
+ * NULL when the text has "min" to "max" characters, all of which show, and no
+ * credential among them; else why not, which is "reason" for its length.  The
+ * reader of the body has made sure that it is UTF-8.
  */
 
-static ngx_uint_t
-ngx_lockbox_body_prose(const ngx_str_t *text, size_t min, size_t max)
+static const char *
+ngx_lockbox_body_prose(const ngx_str_t *text, size_t min, size_t max,
+    const char *reason)
 {
-    size_t  i, n;
+    size_t         n;
+    uint32_t       code;
+    const u_char  *p, *end;
 
-    n = 0;
-
-    for (i = 0; i < text->len; i++) {
-        if ((text->data[i] < 0x20 && text->data[i] != LF)
-            || text->data[i] == 0x7f)
-        {
-            return 0;
-        }
-
-        n += (text->data[i] & 0xc0) != 0x80;
+    if (text->len == 0) {
+        return min == 0 ? NULL : reason;
     }
 
-    return n >= min && n <= max;
+    n = 0;
+    end = text->data + text->len;
+
+    for (p = text->data; p < end; n++) {
+        p += ngx_lockbox_unicode_decode(p, end, &code);
+
+        if ((code < 0x20 && code != LF) || ngx_lockbox_unicode_hidden(code)) {
+            return "It has a character that does not show, or that changes "
+                   "how others show.";
+        }
+    }
+
+    if (n < min || n > max) {
+        return reason;
+    }
+
+    return ngx_lockbox_body_secret(text)
+           ? "It has what looks like a token, and that must not be stored: "
+             "leave it out."
+           : NULL;
+}
+
+
+/* Whether there is a JWS in it, or what stands behind "Bearer". */
+
+static ngx_uint_t
+ngx_lockbox_body_secret(const ngx_str_t *text)
+{
+    const u_char  *p, *end;
+
+    end = text->data + text->len;
+
+    for (p = text->data; p < end; p++) {
+        if (ngx_lockbox_body_jws(p, end) || ngx_lockbox_body_bearer(p, end)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* "eyJ" is how '{"' begins in base64; a token that was wrapped is one, too. */
+
+static ngx_uint_t
+ngx_lockbox_body_jws(const u_char *p, const u_char *end)
+{
+    ngx_uint_t     i;
+    const u_char  *part;
+
+    if (end - p < 3 || ngx_memcmp(p, "eyJ", 3) != 0) {
+        return 0;
+    }
+
+    for (i = 0; i < 2; i++) {
+        part = p;
+        p = ngx_lockbox_body_part(p, end);
+
+        if (p == part || p == end || *p++ != '.') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static const u_char *
+ngx_lockbox_body_part(const u_char *p, const u_char *end)
+{
+    while (p < end && ngx_lockbox_body_among(*p, "-_\n")) {
+        p++;
+    }
+
+    return p;
+}
+
+
+/* The scheme and a token68 (RFC 9110 section 11.2) that is no word. */
+
+static ngx_uint_t
+ngx_lockbox_body_bearer(const u_char *p, const u_char *end)
+{
+    size_t                  n, digits;
+    static const ngx_str_t  scheme = ngx_string("bearer");
+
+    if ((size_t) (end - p) <= scheme.len
+        || ngx_strncasecmp((u_char *) p, scheme.data, scheme.len) != 0)
+    {
+        return 0;
+    }
+
+    p += scheme.len;
+
+    if (ngx_strchr(" :\n", *p) == NULL) {
+        return 0;
+    }
+
+    while (p < end && ngx_strchr(" :\n", *p) != NULL) {
+        p++;
+    }
+
+    digits = 0;
+
+    for (n = 0; p < end && ngx_lockbox_body_among(*p, "-._~+/="); n++, p++) {
+        digits += *p >= '0' && *p <= '9';
+    }
+
+    return n > NGX_LOCKBOX_BODY_WORD_MAX
+           || (digits != 0 && n > NGX_LOCKBOX_BODY_DIGITS_MAX);
+}
+
+
+/* Letters, digits and these. */
+
+static ngx_uint_t
+ngx_lockbox_body_among(u_char c, const char *others)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+           || (c >= '0' && c <= '9') || ngx_strchr(others, c) != NULL;
 }

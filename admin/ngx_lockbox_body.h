@@ -55,7 +55,8 @@ typedef struct {
 /*
  * Reads the body that files a request: justification (10 to 2000 characters),
  * reason (one of the codes), duration (60 s to the limit), ticket (a line of 1
- * to 128 characters in the form of the limit), access, and nothing else.
+ * to 128 characters in the form of the limit), access, and nothing else.  In
+ * texts each character shows, and no token stands.
  *
  * NGX_OK; NGX_DECLINED and the fault; NGX_ERROR without memory.
  */
@@ -66,7 +67,8 @@ ngx_int_t ngx_lockbox_body_filing(ngx_pool_t *pool, const json_t *body,
 /*
  * Reads the body of a step on a request: version (1 or more), comment (1 to
  * 2000 characters), and to narrow it duration (60 s or more) and access, as
- * far as the form has them and wants them; and nothing else.  Returns as above.
+ * far as the form has them and wants them; and nothing else.  Texts and what
+ * is returned are as above.
  */
 ngx_int_t ngx_lockbox_body_step(ngx_pool_t *pool, const json_t *body,
     ngx_lockbox_body_form_e form, ngx_lockbox_body_step_t *step,

@@ -12,6 +12,8 @@
 --   lockbox:requests              zset of T:id by created_at, all tenants
 --   lockbox:engineer:<sha1 hex of iss, newline, sub>
 --                                 zset of T:id by created_at, one engineer's
+--   lockbox:{T}:open:<the same>   zset of id by answer_by, one engineer's that
+--                                 are not approved yet
 --   lockbox:queue                 zset of T:id by created_at, awaiting_*
 --   lockbox:deadlines             zset of T:id by the time that ends the state
 --   lockbox:grant:{T}:<id>        the live key: there while the grant is good
@@ -45,8 +47,9 @@
 --
 -- Results, in the order in which they are found: not_found (also when not
 -- visible), forbidden_role, own_request, conflict (state), same_person,
--- conflict (version), clock (decided_at is not Redis's time), ok; for lists
--- invalid_cursor, ok.
+-- conflict (version), clock (decided_at is not Redis's time),
+-- too_many_requests (of one engineer and tenant, not approved yet), ok; for
+-- lists invalid_cursor, ok.
 
 local LARGEST_SKEW = 5000
 local EVENTS_KEPT = 100000
@@ -149,9 +152,19 @@ local function tenant_index(tenant)
 end
 
 
+local function name_of(person)
+    return redis.sha1hex(person.iss .. '\n' .. person.sub)
+end
+
+
 local function engineer_index(person)
-    return 'lockbox:engineer:'
-           .. redis.sha1hex(person.iss .. '\n' .. person.sub)
+    return 'lockbox:engineer:' .. name_of(person)
+end
+
+
+local function open_index(fields)
+    return 'lockbox:{' .. fields.tenant .. '}:open:'
+           .. name_of({ iss = fields.engineer_iss, sub = fields.engineer_sub })
 end
 
 
@@ -234,6 +247,12 @@ local function save(fields, args)
         write('ZADD', QUEUE, fields.created_at, member)
     else
         write('ZREM', QUEUE, member)
+    end
+
+    if state and fields.state ~= 'approved' then
+        write('ZADD', open_index(fields), ends_at, fields.id)
+    else
+        write('ZREM', open_index(fields), fields.id)
     end
 
     if state then
@@ -665,6 +684,18 @@ local function add_to_index(index, member, fields, tenant)
 end
 
 
+-- How many of them wait for somebody.  What is past its time does not count,
+-- whether or not it has been swept.
+local function count_open(index)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', digits(now),
+                                   'LIMIT', 0, EXAMINED)) do
+        write('ZREM', index, id)
+    end
+
+    return redis.call('ZCOUNT', index, '(' .. digits(now), '+inf')
+end
+
+
 local function file(args)
     local request, actor = args.request, args.actor
 
@@ -698,6 +729,11 @@ local function file(args)
         decisions = '1',
         ['decision:0'] = args.decision
     })
+
+    if count_open(open_index(fields)) >= args.max_open then
+        return answer('too_many_requests')
+    end
+
     open_stage(fields, 'awaiting_manager', args.answer_within)
 
     save(fields, args)
@@ -993,7 +1029,7 @@ local ACTIONS = {
     file = { run = file, args = {
         actor = ACTOR, decision = 'text', decided_at = 'whole',
         answer_within = 'whole', lapses_within = 'whole',
-        retention = 'whole',
+        max_open = 'whole', retention = 'whole',
         request = { id = 'id', tenant = 'tenant', justification = 'text',
                     reason = 'text', ticket = 'text?', duration = 'whole',
                     access = 'text' }

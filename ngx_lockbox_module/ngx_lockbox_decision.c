@@ -172,7 +172,8 @@ static const ngx_lockbox_decision_info_t
 
     ngx_lockbox_row(TOO_MANY_REQUESTS, "too_many_requests", 429,
         ngx_null_string, "Too many requests",
-        "Too many requests are open already."),
+        "As many of your requests to this tenant as you may have wait for "
+        "somebody already: cancel one, or come back when one is decided."),
 };
 
 

@@ -392,8 +392,8 @@ sub occurring {
     return lines(grep { defined } map { $_->{$name} } @records);
 }
 
-# nginx itself refuses two Authorization fields, nothing refuses for too many
-# requests, and nobody is refused the public keys.
+# nginx itself refuses two Authorization fields, the limit is out of reach here,
+# and nobody is refused the public keys.
 my %never = map { $_ => 1 } qw(two_tokens too_many_requests jwks);
 
 for my $name (qw(event.reason event.action)) {

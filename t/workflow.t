@@ -100,6 +100,7 @@ filing();
 whole_life();
 manager_alone();
 approvals_in_numbers();
+so_many_at_a_time();
 questions();
 the_whole_life_is_capped();
 versions();
@@ -286,6 +287,8 @@ sub whole_life {
         'lockbox:{acme}:requests' => { $ID => $created },
         'lockbox:engineer:' . sha1_hex("https://vendor.example\neve") =>
             { $member => $created },
+        'lockbox:{acme}:open:' . sha1_hex("https://vendor.example\neve") =>
+            { $ID => $fields->{answer_by} },
         'lockbox:deadlines' => { $member => $fields->{answer_by} },
     }, 'its places in the indexes');
 
@@ -310,6 +313,7 @@ sub whole_life {
     is(deadline(), $end, 'the deadline is the end of the window');
     is(kept_until(), $end + $RETENTION, 'and the hash stays on');
     ok(!redis('EXISTS', 'lockbox:queue'), 'nobody is waited for');
+    ok(!(grep { /:open:/ } keys %{ indexes() }), '... by nobody');
 
     my $live = redis('DUMP', live_key());
     my $stored = stored();
@@ -399,6 +403,51 @@ sub approvals_in_numbers {
               [ 'engineer eve request', 'manager max approve',
                 'manager mona approve', 'customer cleo approve',
                 'customer cora approve' ], 'all decisions, in order');
+}
+
+# So many of one engineer may wait at one tenant; what they wait for is no
+# matter, and what is past its time waits no more.
+sub so_many_at_a_time {
+    my $file = sub {
+        my ($i, %args) = @_;
+
+        return file('engineer', max_open => 2, request => { id => id($i) },
+                    %args);
+    };
+
+    flush();
+    is($file->($_)->{result}, 'ok', "$_ of two") for 1, 2;
+
+    my $before = dump_keys();
+    my $reply = $file->(3);
+
+    is($reply->{result}, 'too_many_requests', 'the third of two (W25)');
+    is_deeply([ @$reply{qw(fields actions)} ], [ {}, [] ], '... is nothing');
+    is(dump_keys(), $before, '... and leaves nothing');
+    is(file('engineer', max_open => 3, request => { id => id(3) })->{result},
+       'ok', '... but the third of three');
+
+    is(file('engineer', max_open => 2, request => {
+           id => id(4), tenant => 'globex' })->{result}, 'ok',
+       'another tenant is another matter');
+    is(file('other-engineer', max_open => 2, request => { id => id(5) })
+           ->{result}, 'ok', '... as is another engineer');
+
+    # three wait: one for an answer, one for the customer, one is due
+    did('ask', 'manager', id => id(1));
+    did('approve', 'manager', id => id(2));
+    is($file->(6)->{result}, 'too_many_requests',
+       'all that are not approved wait');
+    did('cancel', 'engineer', id => id(3));
+    is($file->(6)->{result}, 'too_many_requests', '... one ended, two wait');
+    did('approve', 'customer', id => id(2));
+
+    my $ask = 'lockbox:{acme}:open:' . sha1_hex("https://vendor.example\neve");
+    is_deeply(redis('ZRANGE', $ask, 0, -1), [ id(1) ], '... one approved');
+    redis('ZADD', $ask, now() - 1, 'gone');
+    is($file->(6)->{result}, 'ok', '... which makes room');
+    is_deeply([ sort @{ redis('ZRANGE', $ask, 0, -1) } ], [ id(1), id(6) ],
+              '... and what is past its time is gone');
 }
 
 # The clock of the stage that asks stands still, nobody's decision is counted,

@@ -6,6 +6,7 @@
 use strict;
 use warnings;
 
+use Digest::SHA qw(sha1_hex);
 use JSON::PP ();
 
 use Test::Lockbox;
@@ -101,7 +102,7 @@ sub hostile_texts {
 
         is($reply->{fields}{engineer_sub}, $person{sub}, "$name: and who");
         is_deeply($reply->{fields}, stored(), "$name: and written");
-        is(scalar @{ redis('KEYS', '*') }, 7, "$name: in the usual keys");
+        is(scalar @{ redis('KEYS', '*') }, 8, "$name: in the usual keys");
         is(listed('strange')->{ids}[0], $ID, "$name: and listed");
         is((events())[-1]{sub}, $person{sub}, "$name: and announced");
         is(called('show', 'engineer')->{result}, 'not_found',
@@ -195,6 +196,20 @@ sub malformed_arguments {
            "somebody with an empty $name");
     }
 
+    for my $action (qw(ask answer)) {
+        fresh($action eq 'ask' ? 'awaiting_manager'
+                               : 'needs_info of the manager');
+        my $who = $action eq 'ask' ? 'manager' : 'engineer';
+        my $before = dump_keys();
+
+        ok(step($action, $who, $_ => undef)->{error}, "$action without a $_")
+            for qw(decision decided_at retention);
+        ok(step('ask', $who, version => undef)->{error},
+           'ask without a version') if $action eq 'ask';
+        is(dump_keys(), $before, '... changes nothing');
+        is(step($action, $who)->{result}, 'ok', "a proper $action passes");
+    }
+
     for my $action (qw(approve deny)) {
         fresh('awaiting_manager');
         is(step($action, 'manager')->{result}, 'ok',
@@ -210,6 +225,14 @@ sub malformed_arguments {
     {
         ok(file('engineer', request => { @$case })->{error},
            "filed with a wrong $case->[0]");
+    }
+
+    for my $case ([ max_open => undef ], [ max_open => 0 ],
+                  [ max_open => '10' ], [ lapses_within => undef ],
+                  [ lapses_within => 0 ], [ answer_within => undef ],
+                  [ decision => undef ], [ decided_at => undef ])
+    {
+        ok(file('engineer', @$case)->{error}, "filed with a wrong $case->[0]");
     }
 
     is(dump_keys(), '', 'and nothing is there');
@@ -298,8 +321,11 @@ sub broken_keys {
         }
     }
 
+    my $open = 'lockbox:{acme}:open:'
+               . sha1_hex("https://vendor.example\neve");
+
     for my $key (qw(lockbox:requests lockbox:{acme}:requests lockbox:queue
-                    lockbox:{acme}:events))
+                    lockbox:{acme}:events), $open)
     {
         flush();
         redis('SET', $key, 'x');

@@ -2,21 +2,24 @@
  * Bodies of the admin calls.
  *
  * The first line has two letters: the form, "f" for a filing, "a" for an
- * approval, "d" for a denial, "s" for another step, "g" for a grant; and "t"
- * if tickets have a pattern.  Then comes the body.
+ * approval, "d" for a denial, "q" for a question, "r" for its answer, "s" for
+ * another step, "g" for a grant; and "t" if tickets have a pattern.  Then comes
+ * the body.
  */
 
 /* links: ngx_lockbox_body.c ngx_lockbox_scope.c ngx_lockbox_json.c */
 /* links: ngx_lockbox_name.c ngx_lockbox_path.c ngx_lockbox_base64url.c */
+/* links: ngx_lockbox_unicode.c */
 
 #include "ngx_lockbox_body.h"
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_path.h"
+#include "ngx_lockbox_unicode.h"
 #include "json.h"
 
 
 static const char *const  mutate_lines[] = {
-    "f", "ft", "a", "d", "s", "g", NULL
+    "f", "ft", "a", "d", "q", "r", "s", "g", NULL
 };
 
 static const char *const  mutate_names[] = {
@@ -58,6 +61,65 @@ ngx_regex_exec(ngx_regex_t *re, ngx_str_t *s, int *captures, ngx_uint_t size)
  * other line ends than those of a text here.
  */
 
+/* The table is that of the audit log, which has a test of its own. */
+
+static ngx_uint_t
+is_hiding(const char *text)
+{
+    size_t         len;
+    uint32_t       code;
+    const u_char  *p;
+
+    len = strlen(text);
+    p = (const u_char *) text;
+
+    while (*p) {
+        p += ngx_lockbox_unicode_decode(p, (const u_char *) text + len, &code);
+
+        if (ngx_lockbox_unicode_hidden(code)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* A token, by the spans of the C library. */
+
+static ngx_uint_t
+is_telling(const char *text)
+{
+    size_t       n, m;
+    const char  *p;
+
+#define DIGITS   "0123456789"
+#define LETTERS  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+    for (p = strstr(text, "eyJ"); p; p = strstr(p + 1, "eyJ")) {
+        n = strspn(p, LETTERS DIGITS "-_\n");
+        m = p[n] == '.' ? strspn(p + n + 1, LETTERS DIGITS "-_\n") : 0;
+
+        if (m != 0 && p[n + 1 + m] == '.') {
+            return 1;
+        }
+    }
+
+    for (p = strcasestr(text, "bearer"); p; p = strcasestr(p + 1, "bearer")) {
+        n = strspn(p + 6, " :\n");
+        m = strspn(p + 6 + n, LETTERS DIGITS "-._~+/=");
+
+        if (n != 0
+            && (m >= 20 || (m >= 8 && strcspn(p + 6 + n, DIGITS) < m)))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 static ngx_uint_t
 is_prose(const json_t *body, const char *name, size_t min, size_t max)
 {
@@ -78,7 +140,9 @@ is_prose(const json_t *body, const char *name, size_t min, size_t max)
         n += *p >= 0 || (unsigned char) *p >= 0xc0;
     }
 
-    return n >= min && n <= max;
+    p = json_string_value(json_object_get(body, name));
+
+    return n >= min && n <= max && !is_hiding(p) && !is_telling(p);
 }
 
 
@@ -273,6 +337,13 @@ is_step(const json_t *body, ngx_lockbox_body_form_e form)
         && (form == NGX_LOCKBOX_BODY_APPROVAL
             || form == NGX_LOCKBOX_BODY_QUESTION
             || form == NGX_LOCKBOX_BODY_DENIAL))
+    {
+        return 0;
+    }
+
+    if (is_missing(body, "comment")
+        && (form == NGX_LOCKBOX_BODY_QUESTION
+            || form == NGX_LOCKBOX_BODY_ANSWER))
     {
         return 0;
     }

@@ -5,6 +5,7 @@
 
 /* links: ngx_lockbox_body.c ngx_lockbox_scope.c ngx_lockbox_json.c */
 /* links: ngx_lockbox_name.c ngx_lockbox_path.c ngx_lockbox_base64url.c */
+/* links: ngx_lockbox_unicode.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
@@ -141,6 +142,55 @@ static const row_t  filings[] = {
     { "justification", "\"unit \\u001f ....\"", "/justification", 0 },
     { "justification", "\"\\u20ac\\u20ac\\u20ac\\u20ac\"", "/justification",
       0 },
+
+    /* what does not show, at the ends of the ranges */
+    { "justification", "\"ten \\u00a0 chars\"", NULL, 0 },
+    { "justification", "\"ten \\u0085 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u00ad chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u200a chars\"", NULL, 0 },
+    { "justification", "\"ten \\u200b chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u200f chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u2010 chars\"", NULL, 0 },
+    { "justification", "\"ten \\u202e chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u2066 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\u2069 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\ufeff chars\"", "/justification", 0 },
+    { "justification", "\"ten \\ufffd chars\"", NULL, 0 },
+    { "justification", "\"ten \\udb40\\udc41 chars\"", "/justification", 0 },
+    { "justification", "\"ten \\ud83d\\ude00 chars\"", NULL, 0 },
+    { "ticket", "\"SR-\\u202e1\"", "/ticket", 0 },
+
+    /* tokens */
+    { "justification", "\"this: eyJhbGciOi.eyJpc3Mi.c2ln\"",
+      "/justification", 0 },
+    { "justification", "\"eyJhbGciOi.eyJpc3Mi.c2ln\"", "/justification", 0 },
+    { "justification", "\"eyJhbGci\\nOi.eyJp\\nc3Mi.c2ln\"",
+      "/justification", 0 },
+    { "justification", "\"eyJhbGciOi.eyJ-_c3Mi.\"", "/justification", 0 },
+    { "justification", "\"eyJhbGciOi.eyJpc3Mi\"", NULL, 0 },
+    { "justification", "\"eyJhbGciOi.eyJpc3Mi c2ln\"", NULL, 0 },
+    { "justification", "\"eyJhbGciOi..c2ln\"", NULL, 0 },
+    { "justification", "\"eyJhbGciOi eyJpc3Mi.c2ln\"", NULL, 0 },
+    { "justification", "\"eyjhbGciOi.eyJpc3Mi\"", NULL, 0 },
+    { "justification", "\"ends with eyJ\"", NULL, 0 },
+    { "justification", "\"ends with ey\"", NULL, 0 },
+    { "justification", "\"Bearer 2YotnFZFEjr1zCsicMWpAA\"",
+      "/justification", 0 },
+    { "justification", "\"bEaReR:\\n2YotnFZFEjr1zCsicMWpAA\"",
+      "/justification", 0 },
+    { "justification", "\"Authorization: bearer  a-b.c_d~e+f/g==12\"",
+      "/justification", 0 },
+    { "justification", "\"Bearer abcdefg8\"", "/justification", 0 },
+    { "justification", "\"Bearer abcdef8\"", NULL, 0 },
+    { "justification", "\"Bearer abcdefghijklmnopqrst\"",
+      "/justification", 0 },
+    { "justification", "\"Bearer abcdefghijklmnopqrs\"", NULL, 0 },
+    { "justification", "\"Bearer authentication is broken\"", NULL, 0 },
+    { "justification", "\"the bearer of 2 tickets\"", NULL, 0 },
+    { "justification", "\"Bearers 2YotnFZFEjr1zCsicMWpAA\"", NULL, 0 },
+    { "justification", "\"they want bearer\"", NULL, 0 },
+    { "justification", "\"they want bearer \"", NULL, 0 },
+    { "ticket", "\"SR-eyJh.eyJp.c2ln\"", "/ticket", 0 },
 
     { "reason", NULL, "/reason", 0 },
     { "reason", "\"curiosity\"", "/reason", 0 },
@@ -312,6 +362,11 @@ static const row_t  steps[] = {
     { "comment", "\"\\t\"", "/comment", APPROVAL },
     { "comment", "1", "/comment", DENIAL },
     { "comment", "\"x\"", "/comment", GRANT },
+
+    { "comment", "\"\\u202e\"", "/comment", APPROVAL },
+    { "comment", "\"eyJh.eyJp.c2ln\"", "/comment", QUESTION },
+    { "comment", "\"\\u2066x\"", "/comment", ANSWER },
+    { "comment", "\"Bearer abcdefg8\"", "/comment", STEP },
 
     { "comment", "\"x\"", NULL, QUESTION },
     { "comment", NULL, "/comment", QUESTION },

@@ -61,6 +61,7 @@ my %DIRECTIVES = (
     lockbox_grant_issuer   => $LOCKBOX,
     lockbox_grant_audience => $AUDIENCE,
     lockbox_audit_log      => '%%TESTDIR%%/audit.log',
+    lockbox_max_open       => 1000,
 );
 
 my $LOCATIONS = <<'EOF_LOCATIONS';

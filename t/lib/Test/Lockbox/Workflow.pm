@@ -242,7 +242,8 @@ sub file {
                   request => \%request, decided_at => now(),
                   decision => decision($who, 'engineer', 'request'),
                   answer_within => $ANSWER_WITHIN,
-                  lapses_within => $LAPSES_WITHIN, retention => $RETENTION,
+                  lapses_within => $LAPSES_WITHIN, max_open => 1000,
+                  retention => $RETENTION,
                   %args);
 }
 
