@@ -6,7 +6,11 @@
 # which not both have won at times, or in which no loser got as far as Redis,
 # was none, and fails.
 #
-# LOCKBOX_RACES is the number of rounds of each (20).
+# Besides, each action meets each other one that is possible at that time.  What
+# then comes of it must be what a model of the workflow makes of the two, one
+# after the other, in one order or the other; and both orders must be seen.
+#
+# LOCKBOX_RACES is the number of rounds of each (12, or 2 of such pairs).
 
 use strict;
 use warnings;
@@ -18,9 +22,11 @@ use List::Util qw(first max);
 use Lockbox::Jose qw(decode key);
 use Test::Lockbox;
 use Test::Lockbox::Admin;
+use Test::Lockbox::Model;
 use Test::Lockbox::Race qw(lane lanes call fire spin_until $RACE_SERVER);
 
-my $ROUNDS = $ENV{LOCKBOX_RACES} // 20;
+my $ROUNDS = $ENV{LOCKBOX_RACES} // 12;
+my $PAIR_ROUNDS = $ENV{LOCKBOX_RACES} // 2;
 my $MOST_ROUNDS = 10 * $ROUNDS + 100;
 
 # approvals of one step at once
@@ -84,7 +90,50 @@ my %STATE_AFTER = (
 my %EVENT_OF = (
     approve => 'approved', deny => 'denied', cancel => 'cancelled',
     revoke => 'revoked', complete => 'completed', grant => 'collected',
+    ask => 'asked', answer => 'answered',
 );
+
+# Where requests are when actions meet: the steps that lead there, what time
+# makes of it, and whoever may do something there.
+my $TEXT = { comment => 'Which one?' };
+my @STANDS = (
+    {
+        name => 'for the manager', steps => [], end => 'lapsed',
+        runners => decisions(1, 'manager', 'second-manager'),
+    }, {
+        name => 'for the customer', steps => [ [ 'manager', 'approve' ] ],
+        end => 'lapsed',
+        runners => decisions(2, 'customer', 'second-customer'),
+    }, {
+        name => 'with a question', steps => [ [ 'manager', 'approve' ],
+                                              [ 'customer', 'ask' ] ],
+        end => 'lapsed',
+        runners => [
+            [ 'engineer', 'answer', $TEXT ],
+            [ 'engineer', 'answer', { %$TEXT, version => 3 } ],
+            [ 'customer', 'deny', { version => 3 } ],
+            [ 'second-customer', 'deny', { version => 3 } ],
+            [ 'engineer', 'cancel', {} ],
+            [ 'engineer', 'cancel', { version => 3 } ],
+        ],
+    }, {
+        name => 'approved', steps => [ [ 'manager', 'approve' ],
+                                       [ 'customer', 'approve' ] ],
+        end => 'expired',
+        runners => [
+            [ 'customer', 'revoke', {} ],
+            [ 'manager', 'revoke', {} ],
+            [ 'engineer', 'complete', {} ],
+            [ 'engineer', 'complete', { version => 3 } ],
+            [ 'engineer', 'grant', {} ],
+        ],
+    },
+);
+
+my $WATCHER = [ 'auditor', 'show', undef ];
+
+# seconds that a look, which is quick, may start behind a step
+my $LONGEST_LOOK = 0.004;
 
 my ($one, $two) = map { Test::Lockbox->new } 1 .. 2;
 my $managers = 1;
@@ -100,8 +149,10 @@ my $last_event = '0-0';
 my $rounds_run = 0;
 my %read_to;
 
+race_steps('two workers', lanes($one, 2));
 race_all('two workers', lanes($one, 2));
 race_all('two instances', lane($one), lane($two));
+race_pairs(lane($one), lane($two));
 
 # the version alone tells the second decision of a stage from the first
 $managers = 2;
@@ -115,6 +166,23 @@ race_counting('two workers', lanes($one, 2));
 race_counting('two instances', lane($one), lane($two));
 
 done_testing();
+
+
+# What either of two can do about a version that waits for them, and the
+# engineer.
+sub decisions {
+    my ($version, @people) = @_;
+
+    return [
+        map({ my $who = $_; (
+            [ $who, 'approve', { version => $version } ],
+            [ $who, 'deny', { version => $version } ],
+            [ $who, 'ask', { version => $version, %$TEXT } ],
+        ) } @people),
+        [ 'engineer', 'cancel', {} ],
+        [ 'engineer', 'cancel', { version => $version } ],
+    ];
+}
 
 
 # Worlds
@@ -153,13 +221,17 @@ sub workflow {
 
 # Races
 
-sub race_all {
+sub race_steps {
     my ($where, @lanes) = @_;
 
     for my $race (@STEPS) {
         race("$where: $race->{name}", $race->{before}, \@lanes,
              runners => $race->{runners}, judge => \&judge_step);
     }
+}
+
+sub race_all {
+    my ($where, @lanes) = @_;
 
     race("$where: revoke against collect", ['filed', 'approved', 'approved'],
          \@lanes, judge => \&judge_revoke, early_grant => 1, runners => [
@@ -173,7 +245,8 @@ sub race_all {
              [ 'engineer', 'grant', {} ],
          ]);
 
-    race_deadline("$where: lapse against approve", @lanes);
+    race_deadline("$where: lapse against approve", $STANDS[0],
+                  $STANDS[0]{runners}[0], undef, @lanes);
     race_crowd("$where: $CROWD approvals at once by one manager", @lanes);
 }
 
@@ -194,24 +267,24 @@ sub race {
 
     my @rounds = run_rounds($race{equal}, sub {
         return run_round($before, $lanes, $_[0], %race);
-    });
+    }, $race{rounds});
 
     report($name, $race{equal}, @rounds);
 }
 
 # As many as asked for, and more if it has not been a race by then.
 sub run_rounds {
-    my ($equal, $run) = @_;
+    my ($equal, $run, $least) = @_;
 
     my @rounds;
-    my $more = $ROUNDS;
+    my $more = $least // $ROUNDS;
 
     do {
         my @new = map { $run->(@rounds + $_) } 1 .. $more;
 
         check_records(@new);
         push @rounds, @new;
-        $more = 10;
+        $more = $least ? 2 : 10;
     } until was_race($equal, @rounds) || @rounds > $MOST_ROUNDS;
 
     return @rounds;
@@ -230,11 +303,13 @@ sub was_race {
 sub run_round {
     my ($before, $lanes, $number, %race) = @_;
 
-    my $id = prepare($before);
+    my $id = ref $before eq 'CODE' ? $before->() : prepare($before);
     my $early = $race{early_grant} ? collect($id) : undef;
-    my @order = $number % 2 ? (1, 0) : (0, 1);
+    my $looked_at = $race{runners}[1][1] eq 'show';
+    my @order = $number % 2 && !$looked_at ? (1, 0) : (0, 1);
     my @lanes = $number % 4 < 2 ? @$lanes : reverse @$lanes;
-    my $gap = $number % 3 ? rand $LONGEST_GAP : 0;
+    my $gap = $looked_at ? rand $LONGEST_LOOK
+            : $number % 3 ? rand $LONGEST_GAP : 0;
 
     my $round = { id => $id, number => ++$rounds_run, wrong => [],
                   before => $before, early => $early, lanes => \@lanes };
@@ -243,7 +318,8 @@ sub run_round {
         my ($who, $action, $body) = @{ $race{runners}[$_] };
         my $tag = tag($round, $_);
 
-        [ $lanes[$_], 'POST', uri($id, $action), json => $body,
+        [ $lanes[$_], $action eq 'show' ? ('GET', uri($id))
+                      : ('POST', uri($id, $action), json => $body),
           token => token_of($who), headers => { 'User-Agent' => $tag },
           after => $_ == $order[1] ? $gap : 0 ];
     } @order);
@@ -449,7 +525,7 @@ sub check_grant {
     }
 
     my @grants = map { grant_of($_) } @responses, grep {
-        ($_->json // {})->{access_token}
+        $_ && ($_->json // {})->{access_token}
     } @{ $round->{responses} };
 
     expect($round, $_, $grants[0], 'one of the grants') for @grants;
@@ -469,48 +545,180 @@ sub grant_of {
 }
 
 
+# Pairs
+
+sub race_pairs {
+    my (@lanes) = @_;
+
+    for my $stand (@STANDS) {
+        my @runners = @{ $stand->{runners} };
+        my %seen;
+
+        while (my $first = shift @runners) {
+            for my $other (@runners, $WATCHER) {
+                next if $seen{"$first->[1] $other->[1]"}++;
+                $seen{"$other->[1] $first->[1]"}++;
+                race_pair($stand, [ $first, $other ], @lanes);
+            }
+
+            race_deadline("$stand->{name}: time against $first->[1]",
+                          $stand, $first, $PAIR_ROUNDS, @lanes)
+                if !$seen{ $first->[1] }++;
+        }
+    }
+}
+
+sub race_pair {
+    my ($stand, $runners, @lanes) = @_;
+
+    my $name = join ' against ', map { "$_->[1] ($_->[0])" } @$runners;
+    my @orders = map { told_by_model($stand, $runners, @$_) }
+                     [ 0, 1 ], [ 1, 0 ];
+    my $refuses = grep { / 409 / } map { $_->{answers} } @orders;
+
+    race("$stand->{name}: $name", sub { lead_to($stand) }, \@lanes,
+         runners => $runners, rounds => $PAIR_ROUNDS, equal => !$refuses,
+         judge => sub { judge_pair(@_, @orders) });
+}
+
+sub lead_to {
+    my ($stand) = @_;
+
+    my $id = file();
+    my $version = 1;
+
+    took(@$_, $id, version => $version++, %$TEXT) for @{ $stand->{steps} };
+
+    return $id;
+}
+
+# What the model has for the two in that order.
+sub told_by_model {
+    my ($stand, $runners, @order) = @_;
+
+    my $model = Test::Lockbox::Model->new(
+        approvals => { manager => 1, customer => 1 }, max_open => 10,
+        within => { manager => 3600, customer => 43200, engineer => 86400 });
+    my $request = $model->file(modelled('engineer'), 'acme', filing(), 0)
+                        ->{request};
+    my (@answers, @events);
+
+    $model->step(modelled($_->[0]), $_->[1], $request, {}, 0)
+        for @{ $stand->{steps} };
+
+    for my $runner (@order) {
+        my ($who, $action, $body) = @{ $runners->[$runner] };
+        my $answer = $action eq 'show' ? { status => 200, word => 'ok' }
+            : $model->step(modelled($who), $action, $request, $body, 0);
+        my $taken = $answer->{word} eq 'ok';
+
+        $answers[$runner] = join ' ', @$answer{qw(status word)},
+            $action eq 'grant' && $taken ? () : shown($request);
+        push @events, $EVENT_OF{$action} . ' ' . shown($request)
+            if $taken && $action ne 'show';
+    }
+
+    return { answers => join(', ', @answers), events => join(', ', @events),
+             state => shown($request) };
+}
+
+sub modelled {
+    my ($who) = @_;
+
+    my $claims = decode(token_of($who))->{payload};
+    my ($role) = $who =~ /(\w+)\z/;
+
+    return { iss => $claims->{iss}, sub => $claims->{sub},
+             roles => { $role => 1 },
+             tenant => $role eq 'customer' ? 'acme' : undef };
+}
+
+# One order explains all of it: both answers, the events, what is stored.
+sub judge_pair {
+    my ($round, @orders) = @_;
+
+    my @responses = @{ $round->{responses} };
+    my @answers = map {
+        my $json = $_->json;
+        join ' ', outcome($_), $json->{state} ? shown($json) : ();
+    } @responses;
+    my $request = stored($round->{id});
+    my @events = events($round);
+    my $state = shown($request);
+
+    my $got = join '; ', join(', ', @answers), $state;
+    my @fits = grep {
+        $got eq "$orders[$_]{answers}; $orders[$_]{state}"
+            && join(', ', @events) =~ /(?:^|, )\Q$orders[$_]{events}\E\z/
+    } 0, 1;
+
+    if (!@fits) {
+        wrong($round, "$got, after: " . join ', ', @events);
+        return;
+    }
+
+    # where the order makes no difference, it is that of the answers
+    $round->{winner} = @fits == 1 ? $fits[0]
+        : $responses[0]{came} < $responses[1]{came} ? 0 : 1;
+
+    my $changing = grep { !/^collected/ } @events;
+
+    expect($round, $request->{version}, $changing, 'versions');
+    expect($round, redis('EXISTS', live_key($round->{id})),
+           $request->{state} eq 'approved' ? 1 : 0, 'live keys');
+}
+
+
 # The deadline
 
-# The deadline is put where the approval arrives: a little sooner after each
-# one that was in time, and later after each one that was not.
+# The deadline is put where the step arrives: a little sooner after each one
+# that was in time, and later after each one that was not.
 sub race_deadline {
-    my ($name, @lanes) = @_;
+    my ($name, $stand, $runner, $least, @lanes) = @_;
 
-    my $ahead = 0.002;
+    my $ahead = 0.003;
+    my %meeting = (
+        end => $stand->{end}, runner => $runner,
+        stood => told_by_model($stand, [])->{state},
+        told => told_by_model($stand, [ $runner ], 0),
+    );
 
     my @rounds = run_rounds(0, sub {
-        my $round = run_deadline(\@lanes, $ahead, $_[0]);
+        my $round = run_deadline($stand, \%meeting, \@lanes, $ahead, $_[0]);
 
-        $ahead = max(0, $ahead + ($round->{winner} ? -0.0002 : 0.0002));
+        $ahead = max(0, $ahead + ($round->{winner} ? -0.0003 : 0.0005));
         return $round;
-    });
+    }, $least);
 
     report($name, 0, @rounds);
 }
 
-# The lapse is runner 0: the one that records it is a sweep of our own, as
+# The end is runner 0: the one that records it is a sweep of our own, as
 # nobody can say when those of the workers come.  Somebody looks meanwhile.
 sub run_deadline {
-    my ($lanes, $ahead, $number) = @_;
+    my ($stand, $meeting, $lanes, $ahead, $number) = @_;
 
+    my ($who, $action, $body) = @{ $meeting->{runner} };
     my @lanes = $number % 2 ? @$lanes : reverse @$lanes;
-    my $round = { id => prepare(['filed']), number => ++$rounds_run,
-                  wrong => [], lanes => \@lanes };
-    my $deadline = (now() + 10) / 1000;
+    my $id = lead_to($stand);
+    my $round = { %$meeting, id => $id, number => ++$rounds_run, wrong => [],
+                  lanes => \@lanes };
+    my $deadline = (now() + 12) / 1000;
 
-    redis('HSET', request_key($round->{id}), 'answer_by', 1000 * $deadline);
-    redis('ZADD', 'lockbox:deadlines', 1000 * $deadline, "acme:$round->{id}");
+    redis('HSET', request_key($id), $stand->{end} eq 'expired'
+              ? 'expires_at' : 'answer_by', 1000 * $deadline);
+    redis('ZADD', 'lockbox:deadlines', 1000 * $deadline, "acme:$id");
+    redis('PEXPIREAT', live_key($id), 1000 * $deadline);
     spin_until($deadline - $ahead);
 
     my @responses = fire(
-        [ $lanes[0], 'POST', uri($round->{id}, 'approve'),
-          json => { version => 1 }, token => token_of('manager'),
+        [ $lanes[0], 'POST', uri($id, $action), json => $body,
+          token => token_of($who),
           headers => { 'User-Agent' => tag($round, 1) } ],
-        [ $lanes[1], 'GET', uri($round->{id}),
-          token => token_of('second-manager') ]);
+        [ $lanes[1], 'GET', uri($id), token => token_of('auditor') ]);
 
     spin_until($deadline);
-    sweep($round->{id});
+    sweep($id);
     judge_deadline($round, @responses);
     check_grant($round);
 
@@ -518,28 +726,41 @@ sub run_deadline {
 }
 
 sub judge_deadline {
-    my ($round, $approve, $show) = @_;
+    my ($round, $response, $show) = @_;
+
+    my ($told, $end) = @$round{qw(told end)};
+    my ($version, $before) = split ' ', $round->{stood};
+    my $taken = $response->status == 200;
+    my $over = sprintf '%d %s', $version + 1, $end;
+
+    # a grant that was collected in time ends all the same
+    my @events = ($taken ? $told->{events} : (),
+                  !$taken || $told->{state} =~ /approved/
+                      && $before eq 'approved' ? "$end $over" : ());
+    my $after = $events[-1] =~ s/^\S+ //r;
+    my $events = join ', ', events($round);
+    my $request = stored($round->{id});
+
+    $round->{responses} = [ undef, $response ];
+    $round->{winner} = $taken ? 1 : 0;
+    $round->{started_first} = 1;
+
+    wrong($round, "events $events, not " . join ', ', @events)
+        if $events !~ /(?:^|, )\Q@{[ join ', ', @events ]}\E\z/;
+    expect($round, shown($request), $after, 'the request');
+    expect($round, redis('EXISTS', live_key($round->{id})),
+           $request->{state} eq 'approved' ? 1 : 0, 'live keys');
 
     my $seen = outcome($show) eq '200 ok' ? $show->json->{state}
                                           : outcome($show);
-    my $approved = $approve->status == 200;
+    my %right = map { (split)[-1] => 1 } $before, $end, $after;
 
-    $round->{responses} = [ undef, $approve ];
-    $round->{winner} = $approved ? 1 : 0;
-    $round->{started_first} = 1;
+    wrong($round, "seen as $seen") if !$right{$seen} || $taken
+        && $seen eq $end && @events == 1;
+    return if $taken;
 
-    if ($approved) {
-        expect_story($round, 'filed', 'approved');
-        wrong($round, "approved, and seen as $seen")
-            if $seen !~ /^awaiting_(?:manager|customer)$/;
-        return;
-    }
-
-    expect_story($round, 'filed', 'lapsed');
-    wrong($round, "lapsed, and seen as $seen")
-        if $seen !~ /^(?:awaiting_manager|lapsed)$/;
-    expect($round, outcome($approve), '409 conflict', 'the late approval');
-    expect($round, $approve->json->{state} // '', 'lapsed',
+    expect($round, outcome($response), '409 conflict', 'who came late');
+    expect($round, $response->json->{state} // '', $end,
            'what the late one was told');
 }
 
@@ -612,7 +833,8 @@ sub check_records {
     for my $round (@rounds) {
         $round->{behind} = [];
         $tags{ tag($round, $_) } = [ $round, $_ ]
-            for grep { $round->{responses}[$_] } 0 .. $#{ $round->{responses} };
+            for grep { leaves_record($round, $_) }
+                0 .. $#{ $round->{responses} };
     }
 
     my (%outcomes, %intents);
@@ -633,6 +855,14 @@ sub check_records {
     for my $tag (keys %tags) {
         check_record(@{ $tags{$tag} }, \%intents, @{ $outcomes{$tag} });
     }
+}
+
+# A look leaves none.
+sub leaves_record {
+    my ($round, $runner) = @_;
+
+    return $round->{responses}[$runner]
+        && (!$round->{runners} || $round->{runners}[$runner][1] ne 'show');
 }
 
 sub check_record {
