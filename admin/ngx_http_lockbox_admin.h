@@ -151,6 +151,10 @@ void ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call);
 
+/* And those on a policy: ngx_http_lockbox_admin_policy.c. */
+void ngx_http_lockbox_admin_get_policy(ngx_http_lockbox_admin_call_t *call);
+void ngx_http_lockbox_admin_put_policy(ngx_http_lockbox_admin_call_t *call);
+
 /*
  * NGX_OK when a grant over the scope, for this engineer and the request that
  * the path names, is short enough for the gate; NGX_DECLINED and the fault

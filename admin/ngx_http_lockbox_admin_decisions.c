@@ -7,6 +7,7 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_policy.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_certificate.h"
 #include "ngx_http_lockbox_headers.h"
@@ -48,6 +49,7 @@ typedef struct {
     unsigned                           judges:1;   /* by the stage */
     unsigned                           owner:1;    /* by the engineer alone */
     unsigned                           unsealed:1; /* also without seals */
+    unsigned                           ruled:1;    /* by tenant's policy */
     ngx_lockbox_body_form_e            form;
 } ngx_http_lockbox_step_t;
 
@@ -56,6 +58,9 @@ typedef struct {
     const ngx_http_lockbox_step_t     *step;
     ngx_lockbox_body_step_t            body;
     ngx_http_lockbox_admin_case_t      request;
+    ngx_http_lockbox_admin_policy_t    policy;     /* where ruled */
+    ngx_str_t                          reason;
+    ngx_str_t                          given;      /* beforehand, or empty */
     ngx_str_t                          stage;
     unsigned                           tampered:1;
 } ngx_http_lockbox_decision_t;
@@ -68,6 +73,16 @@ static void ngx_http_lockbox_decision_look(
 static void ngx_http_lockbox_decision_seen(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_decision_ruled(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static ngx_uint_t ngx_http_lockbox_decision_is_outdated(
+    const ngx_http_lockbox_decision_t *decision);
+static void ngx_http_lockbox_decision_wish(
+    const ngx_http_lockbox_decision_t *decision,
+    ngx_lockbox_policy_wish_t *wish);
+static void ngx_http_lockbox_decision_take(
+    ngx_http_lockbox_admin_call_t *call);
 static ngx_int_t ngx_http_lockbox_decision_within(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_decision_t *decision, ngx_lockbox_fault_t *fault);
@@ -93,6 +108,15 @@ static ngx_uint_t ngx_http_lockbox_has_decided(
 static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static void ngx_http_lockbox_decision_policy(
+    const ngx_http_lockbox_decision_t *decision, ngx_lockbox_seal_t *seal);
+static ngx_int_t ngx_http_lockbox_decision_given(
+    ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, const ngx_lockbox_seal_t *seal,
+    const ngx_str_t *text);
+static ngx_uint_t ngx_http_lockbox_decision_may_be_given(
+    const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision);
 static json_t *ngx_http_lockbox_decision_said(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_decision_t *decision);
@@ -122,21 +146,21 @@ static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0,
+    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 1,
       NGX_LOCKBOX_BODY_APPROVAL },
     { ngx_string("deny"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
-      1, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
-    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0,
+      1, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
+    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 0,
       NGX_LOCKBOX_BODY_QUESTION },
-    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0,
+    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0, 0,
       NGX_LOCKBOX_BODY_ANSWER },
     { ngx_string("cancel"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
-      0, 1, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0,
+      0, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0, 0,
       NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1,
+    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1, 0,
       NGX_LOCKBOX_BODY_STEP },
-    { ngx_null_string, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
+    { ngx_null_string, 0, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
 };
 
 
@@ -270,6 +294,120 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
                                       NULL);
         return;
     }
+
+    if (!decision->step->ruled) {
+        ngx_http_lockbox_decision_take(call);
+        return;
+    }
+
+    if (ngx_lockbox_json_string(result->request, "reason", &decision->reason)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_decision_ruled);
+}
+
+
+/* What the policy does not allow by now has to be narrowed first. */
+
+static void
+ngx_http_lockbox_decision_ruled(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t                     rc;
+    ngx_lockbox_fault_t           fault;
+    ngx_lockbox_policy_wish_t     wish;
+    ngx_http_lockbox_decision_t  *decision;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    decision = call->data;
+
+    if (ngx_http_lockbox_admin_policy_open(call, result->request,
+                                           &decision->policy)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (ngx_http_lockbox_decision_is_outdated(decision)) {
+        ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
+                      "lockbox: the stored policy of the tenant \"%V\" is "
+                      "older than the one that the request \"%V\" went by",
+                      &call->tenant, &call->id);
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_decision_wish(decision, &wish);
+
+    rc = ngx_lockbox_policy_allows(call->request->pool,
+                                   &decision->policy.rules, &wish, &fault);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_decision_take(call);
+}
+
+
+/* Nobody can put an older policy back in the middle of a request. */
+
+static ngx_uint_t
+ngx_http_lockbox_decision_is_outdated(
+    const ngx_http_lockbox_decision_t *decision)
+{
+    const ngx_lockbox_seal_t               *before;
+    const ngx_http_lockbox_admin_policy_t  *policy;
+
+    before = &decision->request.seals[decision->request.nseals - 1];
+    policy = &decision->policy;
+
+    return policy->version < before->policy_version
+           || (policy->version == before->policy_version
+               && !ngx_lockbox_text_same(&policy->seal.hash,
+                                         &before->policy_hash));
+}
+
+
+/* The request as it is after the decision. */
+
+static void
+ngx_http_lockbox_decision_wish(const ngx_http_lockbox_decision_t *decision,
+    ngx_lockbox_policy_wish_t *wish)
+{
+    wish->scope = decision->body.scope.nelts != 0 ? &decision->body.scope
+                                                  : &decision->request.scope;
+    wish->duration = decision->body.duration != 0 ? decision->body.duration
+                                                  : decision->request.duration;
+    wish->reason = decision->reason;
+}
+
+
+static void
+ngx_http_lockbox_decision_take(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_http_lockbox_decision_t  *decision;
+
+    decision = call->data;
 
     if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
         return;
@@ -539,6 +677,7 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     seal.stage = decision->stage;
     seal.decision = decision->step->action;
     seal.prev = request->last;
+    ngx_http_lockbox_decision_policy(decision, &seal);
 
     said = ngx_http_lockbox_decision_said(call, decision);
 
@@ -547,6 +686,8 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
         != NGX_OK
         || ngx_http_lockbox_admin_seal(call, &seal, scope, said, &access,
                                        &text)
+           != NGX_OK
+        || ngx_http_lockbox_decision_given(call, decision, &seal, &text)
            != NGX_OK)
     {
         return NULL;
@@ -576,15 +717,159 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
                json_pack("{s:I, s:I}",
                          "manager", (json_int_t) conf->manager_needed,
                          "customer",
-                         (json_int_t) ngx_http_lockbox_admin_customers(conf,
-                                                            &call->tenant)))
-           != NGX_OK)
+                         (json_int_t) decision->policy.rules.approvals))
+           != NGX_OK
+        || ngx_lockbox_json_set(args, "policy",
+                          json_integer((json_int_t) decision->policy.version))
+           != NGX_OK
+        || (decision->given.len != 0
+            && ngx_lockbox_json_set(args, "preapproval",
+                                    ngx_lockbox_json_text(&decision->given))
+               != NGX_OK))
     {
         json_decref(args);
         return NULL;
     }
 
     return args;
+}
+
+
+/* A step that no policy rules says what the one before it said. */
+
+static void
+ngx_http_lockbox_decision_policy(const ngx_http_lockbox_decision_t *decision,
+    ngx_lockbox_seal_t *seal)
+{
+    const ngx_lockbox_seal_t  *before;
+
+    if (decision->step->ruled) {
+        ngx_http_lockbox_admin_policy_seal(&decision->policy, seal);
+        return;
+    }
+
+    before = &decision->request.seals[decision->request.nseals - 1];
+
+    seal->policy_version = before->policy_version;
+    seal->policy_hash = before->policy_hash;
+    seal->customers = before->customers;
+}
+
+
+/*
+ * The approval that the customer gave beforehand, if it covers the request:
+ * as its author's, behind the manager's that "seal" and "text" are.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_decision_given(ngx_http_lockbox_admin_call_t *call,
+    ngx_http_lockbox_decision_t *decision, const ngx_lockbox_seal_t *seal,
+    const ngx_str_t *text)
+{
+    json_t                           *before, *said;
+    ngx_str_t                         access, jws;
+    ngx_pool_t                       *pool;
+    ngx_lockbox_seal_t                given;
+    ngx_lockbox_policy_wish_t         wish;
+    const ngx_lockbox_policy_seal_t  *policy;
+    const ngx_lockbox_preapproval_t  *preapproval;
+
+    ngx_str_null(&decision->given);
+
+    pool = call->request->pool;
+    policy = &decision->policy.seal;
+
+    ngx_http_lockbox_decision_wish(decision, &wish);
+
+    preapproval = ngx_http_lockbox_decision_may_be_given(call, decision)
+                  ? ngx_lockbox_policy_preapproval(&decision->policy.rules,
+                                                   &wish, seal->at)
+                  : NULL;
+
+    if (preapproval == NULL) {
+        return NGX_OK;
+    }
+
+    given = *seal;
+    given.version = seal->version + 1;
+    ngx_str_set(&given.stage, "customer");
+    given.by_iss = policy->by_iss;
+    given.by_sub = policy->by_sub;
+    given.token_hash = policy->token_hash;
+    given.auth_time = policy->auth_time;
+    given.acr = policy->acr;
+    given.preapproval = preapproval->name;
+
+    before = ngx_lockbox_json_parse(pool, text->data, text->len);
+    said = ngx_lockbox_json_own(pool,
+                       json_pack("{s:o, s:I}",
+                                 "preapproval",
+                                 ngx_lockbox_json_text(&preapproval->name),
+                                 "policy_version",
+                                 (json_int_t) policy->version));
+
+    if (said == NULL
+        || ngx_lockbox_json_string(before, "seal", &jws) != NGX_OK
+        || ngx_lockbox_base64url_sha256(pool, &jws, &given.prev) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lockbox_admin_seal_by(call, &given, wish.scope, said,
+                                          &access, &decision->given);
+}
+
+
+/*
+ * Whether this approval completes the managers' stage, the customer's is
+ * needed, and whoever set the policy still speaks for the tenant and has no
+ * other part in the request.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_decision_may_be_given(
+    const ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision)
+{
+    ngx_uint_t                        i, managers;
+    const ngx_lockbox_seal_t         *seal;
+    ngx_http_lockbox_main_conf_t     *mcf;
+    ngx_http_lockbox_admin_conf_t    *conf;
+    const ngx_lockbox_policy_seal_t  *policy;
+
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+    conf = ngx_http_lockbox_admin_conf(call->request);
+    policy = &decision->policy.seal;
+
+    if (!decision->step->ruled
+        || decision->policy.version == 0
+        || decision->policy.rules.approvals == 0
+        || !ngx_lockbox_text_is(&decision->stage, "manager")
+        || (ngx_lockbox_text_same(&policy->by_iss, &call->identity.iss)
+            && ngx_lockbox_text_same(&policy->by_sub, &call->identity.sub))
+        || !ngx_lockbox_identity_customer_of(&mcf->issuers, &policy->by_iss,
+                                             &call->tenant))
+    {
+        return 0;
+    }
+
+    managers = 1;
+
+    for (i = 0; i < decision->request.nseals; i++) {
+        seal = &decision->request.seals[i];
+
+        if (ngx_lockbox_text_same(&policy->by_iss, &seal->by_iss)
+            && ngx_lockbox_text_same(&policy->by_sub, &seal->by_sub))
+        {
+            return 0;
+        }
+
+        managers += ngx_lockbox_text_is(&seal->decision, "approve")
+                    && ngx_lockbox_text_is(&seal->stage, "manager");
+    }
+
+    return managers >= conf->manager_needed;
 }
 
 
@@ -656,7 +941,7 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
     decision = call->data;
 
     if (result->decision == NGX_LOCKBOX_CONFLICT
-        && decision->body.version == 0
+        && (decision->body.version == 0 || result->stale)
         && ++call->attempts < NGX_HTTP_LOCKBOX_ATTEMPTS)
     {
         ngx_http_lockbox_decision_look(call);
@@ -669,6 +954,12 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
     }
 
     ngx_http_lockbox_decision_bury(call, result);
+
+    if (decision->given.len != 0) {
+        /* the seals say whether it counted; then its author goes on record */
+        (void) ngx_http_lockbox_admin_case_open(call, result->request,
+                                                &decision->request);
+    }
 
     view = ngx_http_lockbox_admin_view(result->request);
 

@@ -3,6 +3,8 @@
  */
 
 #include "ngx_http_lockbox_admin.h"
+#include "ngx_http_lockbox_admin_policy.h"
+#include "ngx_http_lockbox_admin_query.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_lockbox_body.h"
@@ -12,18 +14,30 @@
 #include "ngx_lockbox_text.h"
 
 
-#define NGX_HTTP_LOCKBOX_PAGE        50
-#define NGX_HTTP_LOCKBOX_PAGE_MAX    100
-#define NGX_HTTP_LOCKBOX_CURSOR_MAX  64
+/* Filings that find another policy by the time they get to Redis. */
+#define NGX_HTTP_LOCKBOX_FILINGS   3
+
+#define NGX_HTTP_LOCKBOX_PAGE      50
+#define NGX_HTTP_LOCKBOX_PAGE_MAX  100
+
+
+typedef struct {
+    ngx_lockbox_body_filing_t        body;
+    ngx_http_lockbox_admin_policy_t  policy;   /* that it goes by */
+} ngx_http_lockbox_filing_t;
 
 
 typedef struct {
     ngx_str_t                  state;
     ngx_str_t                  cursor;
-    ngx_int_t                  limit;
-} ngx_http_lockbox_query_t;
+    int64_t                    limit;
+} ngx_http_lockbox_list_t;
 
 
+static ngx_int_t ngx_http_lockbox_filing_heard(
+    ngx_http_lockbox_admin_call_t *call, ngx_uint_t customers);
+static void ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
 static ngx_int_t ngx_http_lockbox_filing_served(ngx_pool_t *pool,
     const ngx_http_lockbox_main_conf_t *mcf, const ngx_lockbox_scope_t *scope,
     ngx_lockbox_fault_t *fault);
@@ -34,17 +48,13 @@ static ngx_uint_t ngx_http_lockbox_filing_location(
     const ngx_str_t *label);
 static json_t *ngx_http_lockbox_filing_args(
     ngx_http_lockbox_admin_call_t *call,
-    const ngx_lockbox_body_filing_t *filing);
+    const ngx_http_lockbox_filing_t *filed);
 static json_t *ngx_http_lockbox_filing_said(ngx_pool_t *pool,
     const ngx_lockbox_body_filing_t *filing);
 static void ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
-static const char *ngx_http_lockbox_query_read(ngx_http_request_t *r,
-    ngx_http_lockbox_query_t *query, ngx_str_t *wrong);
-static ngx_int_t ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
-    const ngx_str_t *name, const ngx_str_t *value);
 static void ngx_http_lockbox_listed_page(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 
@@ -55,6 +65,24 @@ static const char *const  ngx_http_lockbox_states[] = {
 };
 
 
+static const ngx_lockbox_query_parameter_t  ngx_http_lockbox_list_query[] = {
+
+    { "state", NGX_LOCKBOX_QUERY_WORD,
+      offsetof(ngx_http_lockbox_list_t, state),
+      ngx_http_lockbox_states, 0, 0 },
+
+    { "cursor", NGX_LOCKBOX_QUERY_TEXT,
+      offsetof(ngx_http_lockbox_list_t, cursor),
+      NULL, 0, NGX_HTTP_LOCKBOX_CURSOR_MAX },
+
+    { "limit", NGX_LOCKBOX_QUERY_NUMBER,
+      offsetof(ngx_http_lockbox_list_t, limit),
+      NULL, 1, NGX_HTTP_LOCKBOX_PAGE_MAX },
+
+    { NULL, NGX_LOCKBOX_QUERY_WORD, 0, NULL, 0, 0 }
+};
+
+
 void
 ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
 {
@@ -62,7 +90,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     ngx_http_request_t             *r;
     ngx_lockbox_fault_t             fault;
     ngx_lockbox_body_limits_t       limits;
-    ngx_lockbox_body_filing_t       filing;
+    ngx_http_lockbox_filing_t      *filing;
     ngx_http_lockbox_main_conf_t   *mcf;
     ngx_http_lockbox_admin_conf_t  *conf;
 
@@ -79,8 +107,13 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     limits.max_duration = mcf->max_duration;
     limits.ticket = conf->ticket;
 
-    rc = ngx_lockbox_body_filing(r->pool, call->body, &limits, &filing,
-                                 &fault);
+    rc = NGX_ERROR;
+    filing = ngx_pcalloc(r->pool, sizeof(ngx_http_lockbox_filing_t));
+
+    if (filing != NULL) {
+        rc = ngx_lockbox_body_filing(r->pool, call->body, &limits,
+                                     &filing->body, &fault);
+    }
 
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
@@ -93,14 +126,10 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    if (ngx_http_lockbox_admin_customers(conf, &call->tenant) != 0
-        && !ngx_lockbox_identity_customer_possible(&mcf->issuers,
-                                                   &call->tenant))
+    if (ngx_http_lockbox_filing_heard(call,
+                       ngx_http_lockbox_admin_customers(conf, &call->tenant))
+        != NGX_OK)
     {
-        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_NOT_FOUND,
-                                      "No identity provider is configured "
-                                      "that could speak for the customer of "
-                                      "this tenant.", NULL);
         return;
     }
 
@@ -117,13 +146,96 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    rc = ngx_http_lockbox_filing_served(r->pool, mcf, &filing.scope, &fault);
+    rc = ngx_http_lockbox_filing_served(r->pool, mcf, &filing->body.scope,
+                                        &fault);
 
     if (rc == NGX_OK) {
         rc = ngx_http_lockbox_admin_fits(call, &call->identity.iss,
-                                         &call->identity.sub, &filing.scope,
-                                         &fault);
+                                         &call->identity.sub,
+                                         &filing->body.scope, &fault);
     }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    call->data = filing;
+
+    ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_filing_ruled);
+}
+
+
+/* Who has to approve must have a voice; else the call has been refused. */
+
+static ngx_int_t
+ngx_http_lockbox_filing_heard(ngx_http_lockbox_admin_call_t *call,
+    ngx_uint_t customers)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(call->request,
+                                        ngx_http_lockbox_module);
+
+    if (customers == 0
+        || ngx_lockbox_identity_customer_possible(&mcf->issuers,
+                                                  &call->tenant))
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_NOT_FOUND,
+                                  "No identity provider is configured that "
+                                  "could speak for the customer of this "
+                                  "tenant.", NULL);
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t                   rc;
+    ngx_lockbox_fault_t         fault;
+    ngx_http_lockbox_filing_t  *filing;
+    ngx_lockbox_policy_wish_t   wish;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    filing = call->data;
+
+    if (ngx_http_lockbox_admin_policy_open(call, result->request,
+                                           &filing->policy)
+        != NGX_OK)
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (ngx_http_lockbox_filing_heard(call, filing->policy.rules.approvals)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    wish.scope = &filing->body.scope;
+    wish.duration = filing->body.duration;
+    wish.reason = filing->body.reason;
+
+    rc = ngx_lockbox_policy_allows(call->request->pool, &filing->policy.rules,
+                                   &wish, &fault);
 
     if (rc == NGX_DECLINED) {
         ngx_http_lockbox_admin_refuse_member(call, &fault);
@@ -143,7 +255,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
     }
 
     ngx_http_lockbox_admin_step(call, "file",
-                                ngx_http_lockbox_filing_args(call, &filing),
+                                ngx_http_lockbox_filing_args(call, filing),
                                 ngx_http_lockbox_filed);
 }
 
@@ -248,20 +360,23 @@ ngx_http_lockbox_filing_location(const ngx_http_lockbox_main_conf_t *mcf,
 
 static json_t *
 ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
-    const ngx_lockbox_body_filing_t *filing)
+    const ngx_http_lockbox_filing_t *filed)
 {
-    json_t                         *args, *request, *said;
-    ngx_str_t                       access, decision;
-    ngx_lockbox_seal_t              seal;
-    ngx_http_lockbox_admin_conf_t  *conf;
+    json_t                           *args, *request, *said;
+    ngx_str_t                         access, decision;
+    ngx_lockbox_seal_t                seal;
+    ngx_http_lockbox_admin_conf_t    *conf;
+    const ngx_lockbox_body_filing_t  *filing;
 
     conf = ngx_http_lockbox_admin_conf(call->request);
+    filing = &filed->body;
 
     ngx_memzero(&seal, sizeof(ngx_lockbox_seal_t));
 
     seal.engineer_iss = call->identity.iss;
     seal.engineer_sub = call->identity.sub;
     seal.duration = filing->duration;
+    ngx_http_lockbox_admin_policy_seal(&filed->policy, &seal);
     ngx_str_set(&seal.stage, "engineer");
     ngx_str_set(&seal.decision, "request");
 
@@ -285,11 +400,12 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
         return NULL;
     }
 
-    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}",
+    args = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
                   "actor", ngx_http_lockbox_admin_actor(&call->identity),
                   "request", request,
                   "decision", ngx_lockbox_json_text(&decision),
                   "decided_at", (json_int_t) seal.at,
+                  "policy", (json_int_t) filed->policy.version,
                   "answer_within", (json_int_t) conf->manager_within * 1000,
                   "lapses_within", (json_int_t) 1000
                       * (conf->manager_within + conf->customer_within
@@ -333,6 +449,12 @@ ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     ngx_str_t                           location;
     ngx_http_request_t                 *r;
     ngx_http_lockbox_admin_loc_conf_t  *lcf;
+
+    if (result->stale && ++call->attempts < NGX_HTTP_LOCKBOX_FILINGS) {
+        ngx_http_lockbox_admin_policy_look(call,
+                                           ngx_http_lockbox_filing_ruled);
+        return;
+    }
 
     if (result->decision != NGX_LOCKBOX_ALLOW) {
         ngx_http_lockbox_admin_refuse_result(call, result);
@@ -436,14 +558,15 @@ ngx_http_lockbox_admin_actor(const ngx_lockbox_identity_t *identity)
 void
 ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call)
 {
-    json_t                    *args;
-    ngx_lockbox_fault_t        fault;
-    ngx_http_lockbox_query_t   query;
+    json_t                   *args;
+    ngx_http_lockbox_list_t   query;
 
-    fault.reason = ngx_http_lockbox_query_read(call->request, &query,
-                                               &fault.member);
-    if (fault.reason != NULL) {
-        ngx_http_lockbox_admin_refuse_member(call, &fault);
+    ngx_memzero(&query, sizeof(ngx_http_lockbox_list_t));
+    query.limit = NGX_HTTP_LOCKBOX_PAGE;
+
+    if (ngx_http_lockbox_admin_query(call, ngx_http_lockbox_list_query, &query)
+        != NGX_OK)
+    {
         return;
     }
 
@@ -470,84 +593,6 @@ ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call)
 
     ngx_http_lockbox_admin_step(call, "list", args,
                                 ngx_http_lockbox_listed_page);
-}
-
-
-/*
- * Takes the query apart; a parameter that is unknown or given twice is an
- * error, so that nobody relies on one that does nothing.  NULL, or what is
- * wrong with the parameter "wrong".
- */
-
-static const char *
-ngx_http_lockbox_query_read(ngx_http_request_t *r,
-    ngx_http_lockbox_query_t *query, ngx_str_t *wrong)
-{
-    u_char     *p, *end, *next, *eq;
-    ngx_str_t   name, value;
-
-    ngx_memzero(query, sizeof(ngx_http_lockbox_query_t));
-
-    p = r->args.data;
-    end = p + r->args.len;
-
-    for ( /* void */ ; p < end; p = next + 1) {
-        next = ngx_strlchr(p, end, '&');
-        next = next != NULL ? next : end;
-
-        eq = ngx_strlchr(p, next, '=');
-        eq = eq != NULL ? eq : next;
-
-        name.data = p;
-        name.len = (size_t) (eq - p);
-
-        value.data = eq < next ? eq + 1 : next;
-        value.len = (size_t) (next - value.data);
-
-        if (ngx_http_lockbox_query_set(query, &name, &value) != NGX_OK) {
-            *wrong = name;
-            return "The parameter is unknown, given twice or out of range.";
-        }
-    }
-
-    if (query->limit == 0) {
-        query->limit = NGX_HTTP_LOCKBOX_PAGE;
-    }
-
-    return NULL;
-}
-
-
-static ngx_int_t
-ngx_http_lockbox_query_set(ngx_http_lockbox_query_t *query,
-    const ngx_str_t *name, const ngx_str_t *value)
-{
-    if (ngx_lockbox_text_is(name, "state")
-        && query->state.len == 0
-        && ngx_lockbox_text_among(value, ngx_http_lockbox_states))
-    {
-        query->state = *value;
-        return NGX_OK;
-    }
-
-    if (ngx_lockbox_text_is(name, "cursor")
-        && query->cursor.len == 0
-        && value->len > 0 && value->len <= NGX_HTTP_LOCKBOX_CURSOR_MAX)
-    {
-        query->cursor = *value;
-        return NGX_OK;
-    }
-
-    if (ngx_lockbox_text_is(name, "limit")
-        && query->limit == 0)
-    {
-        query->limit = ngx_atoi(value->data, value->len);
-
-        return query->limit >= 1 && query->limit <= NGX_HTTP_LOCKBOX_PAGE_MAX
-               ? NGX_OK : NGX_DECLINED;
-    }
-
-    return NGX_DECLINED;
 }
 
 

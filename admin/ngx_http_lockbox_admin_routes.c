@@ -83,6 +83,13 @@ const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[] = {
       ngx_string("collect"),
       NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, ngx_http_lockbox_admin_grant },
 
+    { NGX_HTTP_GET, "v1/tenants/{t}/policy", ngx_string("show_policy"),
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_get_policy },
+
+    { NGX_HTTP_PUT, "v1/tenants/{t}/policy", ngx_string("policy"),
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0,
+      ngx_http_lockbox_admin_put_policy },
+
     { 0, NULL, ngx_null_string, NGX_HTTP_LOCKBOX_BODY_NONE, 0, 0, NULL }
 };
 
@@ -262,7 +269,8 @@ ngx_http_lockbox_admin_allow(ngx_http_request_t *r, ngx_str_t *allow,
     u_char      *p;
     const char  *name;
 
-    name = method == NGX_HTTP_GET ? "GET, HEAD" : "POST";
+    name = method == NGX_HTTP_GET ? "GET, HEAD"
+           : method == NGX_HTTP_PUT ? "PUT" : "POST";
 
     p = ngx_pnalloc(r->pool, allow->len + sizeof(", GET, HEAD"));
     if (p == NULL) {

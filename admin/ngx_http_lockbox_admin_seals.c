@@ -41,7 +41,6 @@ static ngx_int_t ngx_http_lockbox_case_name(ngx_pool_t *pool,
     const ngx_str_t *iss, const ngx_str_t *sub, ngx_str_t *name);
 static ngx_int_t ngx_http_lockbox_said_hash(ngx_pool_t *pool, json_t *said,
     ngx_str_t *hash);
-static json_t *ngx_http_lockbox_decider(const ngx_lockbox_seal_t *seal);
 
 
 /* What people write: in the fields of a request, and in later decisions. */
@@ -51,7 +50,7 @@ static const char *const  ngx_http_lockbox_filing_said[] = {
 };
 
 static const char *const  ngx_http_lockbox_decision_said[] = {
-    "comment", "access", "duration", NULL
+    "comment", "access", "duration", "preapproval", "policy_version", NULL
 };
 
 
@@ -332,6 +331,10 @@ ngx_http_lockbox_case_deciders(ngx_http_lockbox_admin_call_t *call,
         name = ngx_lockbox_text_is(&seal->stage, "manager")
                ? &call->leg->manager : &call->leg->customer;
 
+        if (name == &call->leg->customer) {
+            call->leg->preapproval = seal->preapproval;
+        }
+
         if (ngx_http_lockbox_case_name(call->request->pool, &seal->by_iss,
                                        &seal->by_sub, name)
             != NGX_OK)
@@ -371,6 +374,23 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
     ngx_str_t *access, ngx_str_t *decision)
 {
+    seal->by_iss = call->identity.iss;
+    seal->by_sub = call->identity.sub;
+    seal->token_hash = call->identity.token_hash;
+    seal->auth_time = call->identity.auth_time;
+    seal->acr = call->identity.acr;
+    seal->at = ngx_lockbox_clock_msec();
+
+    return ngx_http_lockbox_admin_seal_by(call, seal, scope, said, access,
+                                          decision);
+}
+
+
+ngx_int_t
+ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
+    ngx_str_t *access, ngx_str_t *decision)
+{
     json_t                        *list, *text;
     ngx_str_t                      jws;
     ngx_pool_t                    *pool;
@@ -382,12 +402,6 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
 
     seal->request = call->id;
     seal->tenant = call->tenant;
-    seal->by_iss = call->identity.iss;
-    seal->by_sub = call->identity.sub;
-    seal->token_hash = call->identity.token_hash;
-    seal->auth_time = call->identity.auth_time;
-    seal->acr = call->identity.acr;
-    seal->at = ngx_lockbox_clock_msec();
 
     list = ngx_lockbox_json_own(pool,
                       ngx_lockbox_scope_json(scope, NGX_LOCKBOX_SCOPE_ACCESS));
@@ -407,7 +421,7 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
                json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}",
                          "stage", ngx_lockbox_json_text(&seal->stage),
                          "decision", ngx_lockbox_json_text(&seal->decision),
-                         "by", ngx_http_lockbox_decider(seal),
+                         "by", ngx_http_lockbox_admin_decider(seal),
                          "at", ngx_http_lockbox_admin_view_time(seal->at),
                          "token_hash",
                          ngx_lockbox_json_text(&seal->token_hash),
@@ -423,10 +437,8 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
 }
 
 
-/* A person, and when and how they have logged in; a new reference or NULL. */
-
-static json_t *
-ngx_http_lockbox_decider(const ngx_lockbox_seal_t *seal)
+json_t *
+ngx_http_lockbox_admin_decider(const ngx_lockbox_seal_t *seal)
 {
     json_t  *by;
 

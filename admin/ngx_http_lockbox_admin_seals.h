@@ -59,6 +59,20 @@ ngx_int_t ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     ngx_str_t *access, ngx_str_t *decision);
 
 /*
+ * The same for a step that is not the caller's: by, token_hash, auth_time, acr
+ * and at come with the seal, too.
+ */
+ngx_int_t ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
+    ngx_str_t *access, ngx_str_t *decision);
+
+/*
+ * Who a seal is by, and when and how they had logged in; a new reference, NULL
+ * without memory.
+ */
+json_t *ngx_http_lockbox_admin_decider(const ngx_lockbox_seal_t *seal);
+
+/*
  * The arguments of a step about the request that the path names: actor,
  * tenant, id.  A new reference, NULL without memory.
  */

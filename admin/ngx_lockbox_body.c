@@ -14,7 +14,6 @@
 #define NGX_LOCKBOX_BODY_JUSTIFICATION_MAX  2000
 #define NGX_LOCKBOX_BODY_COMMENT_MAX        2000
 #define NGX_LOCKBOX_BODY_TICKET_MAX         128
-#define NGX_LOCKBOX_BODY_DURATION_MIN       60
 
 /* What stands behind "Bearer" is a word, unless it is longer than this. */
 #define NGX_LOCKBOX_BODY_WORD_MAX           19
@@ -38,7 +37,7 @@ static ngx_uint_t ngx_lockbox_body_bearer(const u_char *p,
 static ngx_uint_t ngx_lockbox_body_among(u_char c, const char *others);
 
 
-static const char *const  ngx_lockbox_body_reasons[] = {
+const char *const  ngx_lockbox_body_reasons[] = {
     "customer_initiated_support", "vendor_initiated_service",
     "vendor_initiated_review", "third_party_data_request",
     "production_alert", NULL

@@ -16,6 +16,14 @@
 #include "ngx_lockbox_scope.h"
 
 
+/* The shortest window, in seconds. */
+#define NGX_LOCKBOX_BODY_DURATION_MIN  60
+
+
+/* The reason codes, ended by NULL. */
+extern const char *const  ngx_lockbox_body_reasons[];
+
+
 /* What the operator lets a filing ask for. */
 typedef struct {
     int64_t              max_duration;  /* seconds */

@@ -10,6 +10,7 @@
 #include "ngx_lockbox_workflow.h"
 #include "ngx_lockbox_assets.h"
 #include "ngx_lockbox_json.h"
+#include "ngx_lockbox_text.h"
 
 
 /* EVALSHA or EVAL, script, number of keys, action, arguments */
@@ -101,6 +102,7 @@ static const ngx_lockbox_workflow_word_t  ngx_lockbox_workflow_words[] = {
     { ngx_string("own_request"), NGX_LOCKBOX_OWN_REQUEST },
     { ngx_string("same_person"), NGX_LOCKBOX_SAME_PERSON },
     { ngx_string("conflict"), NGX_LOCKBOX_CONFLICT },
+    { ngx_string("stale_policy"), NGX_LOCKBOX_CONFLICT },
     { ngx_string("invalid_cursor"), NGX_LOCKBOX_INVALID_MEMBER },
     { ngx_string("too_many_requests"), NGX_LOCKBOX_TOO_MANY_REQUESTS },
     { ngx_string("clock"), NGX_LOCKBOX_INTERNAL_ERROR },
@@ -439,6 +441,7 @@ ngx_lockbox_workflow_decision(const ngx_lockbox_reply_t *reply,
                == 0)
         {
             result->decision = known->decision;
+            result->stale = ngx_lockbox_text_is(&word.text, "stale_policy");
             return NGX_OK;
         }
     }

@@ -28,10 +28,14 @@ typedef struct {
      */
     ngx_lockbox_decision_t    decision;
 
+    /* A CONFLICT because the policy is by now another than was gone by. */
+    ngx_uint_t                stale;
+
     /*
      * The request as a JSON object: every field of its hash as a string, and
      * "actions", an array of the actions the actor may take now.  NULL when
-     * the actor may not see it, and for lists.
+     * the actor may not see it, and for lists.  "policy" and "set_policy":
+     * the policy in the same form, without actions.
      */
     json_t                   *request;
 

@@ -17,11 +17,14 @@
 --   lockbox:queue                 zset of T:id by created_at, awaiting_*
 --   lockbox:deadlines             zset of T:id by the time that ends the state
 --   lockbox:grant:{T}:<id>        the live key: there while the grant is good
+--   lockbox:{T}:policy            hash, the tenant's policy
 --   lockbox:{T}:events            stream, an entry for each step: event id
 --                                 state version at iss sub
 --
 -- Events: filed approved denied asked answered cancelled completed revoked
--- collected, and lapsed expired, which are nobody's (empty iss and sub).
+-- collected, and lapsed expired, which are nobody's (empty iss and sub);
+-- policy_changed has no id and no state.  With "preapproval", its name, an
+-- approval is that of whoever gave it beforehand.
 --
 -- Fields of a request, all text, absent until they mean something:
 --   id tenant state version engineer_iss engineer_sub justification reason
@@ -34,6 +37,11 @@
 --   are "stage", "decision" and "by", {"iss", "sub"}; the first is the filing)
 -- "version" counts the steps that changed something.
 --
+-- Fields of a policy: version, and the last 16 as they were set, each in
+-- policy:<version modulo 16> (JSON, opaque here but for "by").  None is
+-- version 0.  What is decided by a policy says by which version, and is not
+-- done by another.
+--
 -- Actions and the shapes of their arguments are the table at the end.
 -- Arguments of another shape are an error.
 --
@@ -44,17 +52,20 @@
 --   list         { result, cursor of the next page or "", { { fields,
 --                actions }, ... } }
 --   due          { "ok", { { tenant, id }, ... } }
+--   policy       { result, { field, value, ... }, {} }: the version, and those
+--                that are there as policy:<version>
 --
 -- Results, in the order in which they are found: not_found (also when not
 -- visible), forbidden_role, own_request, conflict (state), same_person,
--- conflict (version), clock (decided_at is not Redis's time),
--- too_many_requests (of one engineer and tenant, not approved yet), ok; for
--- lists invalid_cursor, ok.
+-- conflict (version), stale_policy (decided by another version of it), clock
+-- (decided_at is not Redis's time), too_many_requests (of one engineer and
+-- tenant, not approved yet), ok; for lists invalid_cursor, ok.
 
 local LARGEST_SKEW = 5000
 local EVENTS_KEPT = 100000
 local EXAMINED = 500
 local LONGEST_PAGE = 100
+local POLICIES_KEPT = 16
 
 -- Sums and products of such numbers are still times that Redis takes.
 local LARGEST = 1e14
@@ -87,9 +98,10 @@ local STATES = {
 -- request, or a question of those who may decide: not for its engineer, and
 -- not for whoever has decided.  To revoke is none, because whoever may end
 -- access may always end it.  The asker is the stage that has asked.  With
--- "most" a step can be taken so often.
+-- "most" a step can be taken so often.  A step that is ruled
+-- depends on the tenant's policy.
 local TRANSITIONS = {
-    { name = 'approve', judges = true, from = {
+    { name = 'approve', judges = true, ruled = true, from = {
         awaiting_manager = { 'manager' },
         awaiting_customer = { 'customer' }
     } },
@@ -144,6 +156,11 @@ end
 
 local function events_key(tenant)
     return 'lockbox:{' .. tenant .. '}:events'
+end
+
+
+local function policy_key(tenant)
+    return 'lockbox:{' .. tenant .. '}:policy'
 end
 
 
@@ -272,10 +289,12 @@ end
 
 
 local function announce(event, fields, actor)
+    local given = actor.preapproval and { 'preapproval', actor.preapproval }
+
     write('XADD', events_key(fields.tenant), 'MAXLEN', '~', EVENTS_KEPT, '*',
           'event', event, 'id', fields.id, 'state', fields.state,
           'version', fields.version, 'at', digits(now),
-          'iss', actor.iss, 'sub', actor.sub)
+          'iss', actor.iss, 'sub', actor.sub, unpack(given or {}))
 end
 
 
@@ -345,6 +364,12 @@ local function decisions_of(fields)
     end
 
     return list
+end
+
+
+-- The version of a policy, as text: "0" when none is set.
+local function policy_version(tenant)
+    return redis.call('HMGET', policy_key(tenant), 'version')[1] or '0'
 end
 
 
@@ -474,6 +499,12 @@ local function is_stale(step, fields, args)
 
     return step.judges and cjson.decode(args.decision).stage
                            ~= stage_of(fields)
+end
+
+
+-- Whoever says no version has decided by none.
+local function is_ruled_otherwise(tenant, args)
+    return digits(args.policy or 0) ~= policy_version(tenant)
 end
 
 
@@ -643,6 +674,27 @@ local function changes_to(fields, args, run)
 end
 
 
+-- What the customer has approved beforehand counts when the last manager
+-- approves: a decision in the name of whoever did, and judged like any other.
+local function stand_in(step, fields, args, run)
+    local given = cjson.decode(args.preapproval)
+    local author = {
+        iss = given.by.iss, sub = given.by.sub, tenant = fields.tenant,
+        roles = { [given.stage] = true }, preapproval = given.preapproval
+    }
+
+    if fields.state ~= 'awaiting_customer' or refusal(step, fields, author)
+    then
+        return
+    end
+
+    local after = setmetatable({ decision = args.preapproval },
+                               { __index = args })
+
+    announce(changes_to(fields, after, run), fields, author)
+end
+
+
 -- The action that takes a step of the table of transitions.
 local function takes(name, run)
     local step = step_named(name)
@@ -657,13 +709,23 @@ local function takes(name, run)
 
         local refused = refusal(step, fields, actor)
                         or is_stale(step, fields, args) and 'conflict'
+                        or step.ruled
+                           and is_ruled_otherwise(fields.tenant, args)
+                           and 'stale_policy'
                         or is_skewed(args) and 'clock'
 
         if refused then
             return answer(refused, fields, actor)
         end
 
+        local state = fields.state
+
         announce(changes_to(fields, args, run), fields, actor)
+
+        if args.preapproval and state == 'awaiting_manager' then
+            stand_in(step, fields, args, run)
+        end
+
         commit()
 
         return answer('ok', fields, actor)
@@ -705,6 +767,10 @@ local function file(args)
 
     if redis.call('EXISTS', request_key(request.tenant, request.id)) == 1 then
         return answer('conflict', find(request.tenant, request.id), actor)
+    end
+
+    if is_ruled_otherwise(request.tenant, args) then
+        return answer('stale_policy')
     end
 
     if is_skewed(args) then
@@ -755,6 +821,83 @@ local function show(args)
     end
 
     return answer('ok', fields, args.actor)
+end
+
+
+-- Policies
+
+local function sees_policy(actor, tenant)
+    local roles = actor.roles
+    local is_theirs = actor.tenant == tenant
+
+    return roles.engineer or roles.manager or roles.customer and is_theirs
+           or roles.auditor and (is_theirs or not actor.tenant)
+end
+
+
+local function policy_field(version)
+    return 'policy:' .. digits(version % POLICIES_KEPT)
+end
+
+
+-- The last "count" versions that were set, as far as they are there.
+local function answer_policy(result, tenant, count)
+    local version = policy_version(tenant)
+    local last = tonumber(version) or 0
+    local flat = { 'version', version }
+
+    for i = last, math.max(last - count + 1, 1), -1 do
+        local value = redis.call('HMGET', policy_key(tenant),
+                                 policy_field(i))[1]
+
+        if value then
+            flat[#flat + 1] = 'policy:' .. digits(i)
+            flat[#flat + 1] = value
+        end
+    end
+
+    return { result, flat, {} }
+end
+
+
+local function policy(args)
+    if not sees_policy(args.actor, args.tenant) then
+        return answer('not_found')
+    end
+
+    return answer_policy('ok', args.tenant, args.count)
+end
+
+
+local function set_policy(args)
+    local tenant, actor = args.tenant, args.actor
+
+    if not sees_policy(actor, tenant) then
+        return answer('not_found')
+    end
+
+    if not actor.roles.customer or actor.tenant ~= tenant then
+        return answer('forbidden_role')
+    end
+
+    if digits(args.version) ~= policy_version(tenant) then
+        return answer_policy('conflict', tenant, 0)
+    end
+
+    if is_skewed(args) then
+        return answer('clock')
+    end
+
+    local version = digits(args.version + 1)
+
+    write('HSET', policy_key(tenant), 'version', version,
+          policy_field(args.version + 1), args.decision)
+    announce('policy_changed',
+             { tenant = tenant, id = '', state = '', version = version },
+             actor)
+    commit()
+
+    return answer_policy('ok', tenant, POLICIES_KEPT)
 end
 
 
@@ -964,6 +1107,10 @@ local KINDS = {
         return is_count(value) and value > 0 and value <= LONGEST_PAGE
     end,
 
+    kept = function(value)
+        return is_count(value) and value > 0 and value <= POLICIES_KEPT
+    end,
+
     tenant = function(value)
         return is_text(value) and string.match(value, TENANT) ~= nil
     end,
@@ -1008,6 +1155,12 @@ local DECISION = {
 }
 
 
+local PREAPPROVAL = {
+    stage = 'name', decision = 'name', by = { iss = 'name', sub = 'name' },
+    preapproval = 'name'
+}
+
+
 -- A decision must be the actor's own: who decided twice is told from it.
 local function check_decision(args)
     local decision = cjson.decode(args.decision)
@@ -1028,6 +1181,7 @@ local END = {
 local ACTIONS = {
     file = { run = file, args = {
         actor = ACTOR, decision = 'text', decided_at = 'whole',
+        policy = 'count?',
         answer_within = 'whole', lapses_within = 'whole',
         max_open = 'whole', retention = 'whole',
         request = { id = 'id', tenant = 'tenant', justification = 'text',
@@ -1040,11 +1194,12 @@ local ACTIONS = {
     } },
 
     -- access and duration as they stand after the decision; answer_within is
-    -- for the stage that it may open
+    -- for the stage that it may open, and preapproval the decision of the
+    -- customer's that stands there already
     approve = { run = takes('approve', approve), args = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
         decision = 'text', decided_at = 'whole', access = 'text',
-        duration = 'whole', answer_within = 'whole', retention = 'whole',
+        policy = 'count?', preapproval = 'text?', duration = 'whole', answer_within = 'whole', retention = 'whole',
         required = { manager = 'whole', customer = 'count' }
     } },
 
@@ -1078,6 +1233,16 @@ local ACTIONS = {
         cursor = 'text?'
     } },
 
+    policy = { run = policy, args = {
+        actor = ACTOR, tenant = 'tenant', count = 'kept'
+    } },
+
+    -- the version that it replaces, 0 for none
+    set_policy = { run = set_policy, args = {
+        actor = ACTOR, tenant = 'tenant', version = 'count',
+        decision = 'text', decided_at = 'whole'
+    } },
+
     due = { run = due, args = { limit = 'whole' } },
 
     sweep = { run = sweep, args = {
@@ -1097,6 +1262,10 @@ check(args, action.args, 'arguments')
 
 if args.decision then
     check_decision(args)
+end
+
+if args.preapproval then
+    check(cjson.decode(args.preapproval), PREAPPROVAL, 'preapproval')
 end
 
 return action.run(args)

@@ -487,6 +487,14 @@ ngx_http_lockbox_audit_common(ngx_pool_t *pool,
     ngx_http_lockbox_field_texts(&fields, "lockbox.labels", &leg->labels);
     ngx_http_lockbox_field_text(&fields, "lockbox.manager", &leg->manager);
     ngx_http_lockbox_field_text(&fields, "lockbox.customer", &leg->customer);
+    ngx_http_lockbox_field_text(&fields, "lockbox.preapproval",
+                                &leg->preapproval);
+
+    if (leg->policy_version != 0) {
+        ngx_http_lockbox_field_number(&fields, "lockbox.policy_version",
+                                      leg->policy_version);
+    }
+
     ngx_http_lockbox_field_text(&fields, "event.id", &id);
 
     r = leg->request;

@@ -44,6 +44,9 @@ struct ngx_http_lockbox_leg_s {
     /* workflow: who decided so far, "iss sub" */
     ngx_str_t                  manager;
     ngx_str_t                  customer;
+    ngx_str_t                  preapproval;      /* who gave it beforehand */
+
+    int64_t                    policy_version;  /* gone by, or set; 0: none */
 
     /* what intent and outcome of an access have in common, as written */
     ngx_str_t                  common;

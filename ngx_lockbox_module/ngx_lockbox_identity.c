@@ -28,6 +28,8 @@ static ngx_int_t ngx_lockbox_identity_tenant(ngx_pool_t *pool,
 static ngx_lockbox_decision_t ngx_lockbox_identity_login(ngx_pool_t *pool,
     const json_t *claims, ngx_lockbox_identity_t *identity);
 static ngx_uint_t ngx_lockbox_identity_shows(const ngx_str_t *text);
+static ngx_uint_t ngx_lockbox_identity_speaks_for(
+    const ngx_lockbox_issuer_t *issuer, const ngx_str_t *tenant);
 static ngx_int_t ngx_lockbox_identity_copy(ngx_pool_t *pool,
     const ngx_str_t *src, ngx_str_t *dst);
 
@@ -250,26 +252,60 @@ ngx_uint_t
 ngx_lockbox_identity_customer_possible(const ngx_lockbox_issuers_t *issuers,
     const ngx_str_t *tenant)
 {
-    ngx_uint_t                i, j;
-    ngx_lockbox_issuer_t     *issuer;
-    ngx_lockbox_role_rule_t  *rule;
+    ngx_uint_t             i;
+    ngx_lockbox_issuer_t  *issuer;
 
     issuer = issuers->issuers.elts;
 
     for (i = 0; i < issuers->issuers.nelts; i++) {
-
-        if (issuer[i].tenant_claim.len == 0
-            && !ngx_lockbox_text_same(&issuer[i].tenant, tenant))
-        {
-            continue;
+        if (ngx_lockbox_identity_speaks_for(&issuer[i], tenant)) {
+            return 1;
         }
+    }
 
-        rule = issuer[i].roles.elts;
+    return 0;
+}
 
-        for (j = 0; j < issuer[i].roles.nelts; j++) {
-            if (rule[j].role == NGX_LOCKBOX_ROLE_CUSTOMER) {
-                return 1;
-            }
+
+ngx_uint_t
+ngx_lockbox_identity_customer_of(const ngx_lockbox_issuers_t *issuers,
+    const ngx_str_t *iss, const ngx_str_t *tenant)
+{
+    ngx_uint_t                 i;
+    ngx_lockbox_issuer_t      *issuer;
+    ngx_lockbox_token_rule_t  *rule;
+
+    rule = issuers->rules.elts;
+    issuer = issuers->issuers.elts;
+
+    for (i = 0; i < issuers->issuers.nelts; i++) {
+        if (ngx_lockbox_text_same(&rule[i].issuer, iss)) {
+            return ngx_lockbox_identity_speaks_for(&issuer[i], tenant);
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_lockbox_identity_speaks_for(const ngx_lockbox_issuer_t *issuer,
+    const ngx_str_t *tenant)
+{
+    ngx_uint_t                i;
+    ngx_lockbox_role_rule_t  *rule;
+
+    if (issuer->tenant_claim.len == 0
+        && !ngx_lockbox_text_same(&issuer->tenant, tenant))
+    {
+        return 0;
+    }
+
+    rule = issuer->roles.elts;
+
+    for (i = 0; i < issuer->roles.nelts; i++) {
+        if (rule[i].role == NGX_LOCKBOX_ROLE_CUSTOMER) {
+            return 1;
         }
     }
 

@@ -86,5 +86,10 @@ ngx_lockbox_decision_t ngx_lockbox_identity_open(ngx_pool_t *pool,
 ngx_uint_t ngx_lockbox_identity_customer_possible(
     const ngx_lockbox_issuers_t *issuers, const ngx_str_t *tenant);
 
+/* 1 if the issuer of this name can assert a customer of the tenant, else 0. */
+ngx_uint_t ngx_lockbox_identity_customer_of(
+    const ngx_lockbox_issuers_t *issuers, const ngx_str_t *iss,
+    const ngx_str_t *tenant);
+
 
 #endif /* _NGX_LOCKBOX_IDENTITY_H_INCLUDED_ */

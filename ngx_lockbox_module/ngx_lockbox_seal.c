@@ -20,6 +20,7 @@ static ngx_uint_t ngx_lockbox_seal_follows(const ngx_lockbox_seal_t *seal,
     const ngx_lockbox_seal_t *before, const ngx_str_t *hash);
 static ngx_uint_t ngx_lockbox_seal_filed(const ngx_lockbox_seal_t *seal,
     const ngx_lockbox_seal_subject_t *subject);
+static ngx_uint_t ngx_lockbox_seal_is_given(const ngx_lockbox_seal_t *seal);
 static ngx_uint_t ngx_lockbox_seal_in_order(const ngx_lockbox_seal_t *seal,
     const ngx_lockbox_seal_t *before);
 static ngx_uint_t ngx_lockbox_seal_is_engineers(
@@ -56,6 +57,8 @@ static const ngx_lockbox_seal_member_t  ngx_lockbox_seal_texts[] = {
     { "token_hash", offsetof(ngx_lockbox_seal_t, token_hash), 0 },
     { "acr", offsetof(ngx_lockbox_seal_t, acr), 1 },
     { "extends", offsetof(ngx_lockbox_seal_t, extends), 1 },
+    { "policy_hash", offsetof(ngx_lockbox_seal_t, policy_hash), 1 },
+    { "preapproval", offsetof(ngx_lockbox_seal_t, preapproval), 1 },
     { "prev", offsetof(ngx_lockbox_seal_t, prev), 1 },
     { NULL, 0, 0 }
 };
@@ -67,6 +70,8 @@ static const ngx_lockbox_seal_member_t  ngx_lockbox_seal_numbers[] = {
     { "at", offsetof(ngx_lockbox_seal_t, at), 0 },
     { "auth_time", offsetof(ngx_lockbox_seal_t, auth_time), 1 },
     { "begins", offsetof(ngx_lockbox_seal_t, begins), 1 },
+    { "policy_version", offsetof(ngx_lockbox_seal_t, policy_version), 1 },
+    { "customers", offsetof(ngx_lockbox_seal_t, customers), 1 },
     { NULL, 0, 0 }
 };
 
@@ -273,6 +278,7 @@ ngx_lockbox_seal_filed(const ngx_lockbox_seal_t *seal,
     return seal->prev.len == 0
            && seal->version == 0
            && seal->begins == 0
+           && seal->preapproval.len == 0
            && ngx_lockbox_text_is(&seal->decision, "request")
            && ngx_lockbox_seal_is_engineers(seal)
            && ngx_lockbox_text_same(&seal->extends, &subject->extends);
@@ -289,7 +295,21 @@ ngx_lockbox_seal_follows(const ngx_lockbox_seal_t *seal,
            && seal->extends.len == 0
            && (seal->begins == 0
                || ngx_lockbox_text_is(&seal->decision, "approve"))
+           && seal->policy_version >= before->policy_version
+           && ngx_lockbox_seal_is_given(seal)
            && ngx_lockbox_seal_in_order(seal, before);
+}
+
+
+/* What was given beforehand is the customer's, and stands in a policy. */
+
+static ngx_uint_t
+ngx_lockbox_seal_is_given(const ngx_lockbox_seal_t *seal)
+{
+    return seal->preapproval.len == 0
+           || (seal->policy_version != 0
+               && ngx_lockbox_text_is(&seal->stage, "customer")
+               && ngx_lockbox_text_is(&seal->decision, "approve"));
 }
 
 
@@ -334,6 +354,10 @@ ngx_lockbox_seal_approved(const ngx_lockbox_seal_t *seals, ngx_uint_t n,
     asked = 0;
     managers = 0;
     customers = 0;
+
+    if (n != 0) {
+        customer = ngx_max(customer, (ngx_uint_t) seals[n - 1].customers);
+    }
 
     for (i = 1; i < n; i++) {
 

@@ -40,6 +40,10 @@ typedef struct {
     int64_t      at;             /* Unix milliseconds */
     ngx_str_t    extends;        /* filing: the request before; may be empty */
     int64_t      begins;         /* approval: Unix seconds; 0: with it */
+    int64_t      policy_version; /* tenant's policy gone by; 0: none */
+    ngx_str_t    policy_hash;    /* of its canonical text; empty: none */
+    int64_t      customers;      /* approvals it needs of them; may be 0 */
+    ngx_str_t    preapproval;    /* approval given beforehand; may be empty */
     ngx_str_t    prev;           /* hash of the seal before; empty: first */
 } ngx_lockbox_seal_t;
 
@@ -74,7 +78,8 @@ ngx_int_t ngx_lockbox_seal_sign(ngx_pool_t *pool,
  * time, and be a step that can follow the one before; the first must be the
  * engineer's own filing, and the last one must be over the access and duration
  * at hand.  Only an approval of a request that extends another one says when
- * its window begins.
+ * its window begins.  No step goes by an older policy than the one before, and
+ * only a customer's approval can have been given beforehand, by a policy.
  *
  * NGX_OK; NGX_DECLINED when the chain is not what it must be; NGX_ERROR
  * without memory.
@@ -87,7 +92,8 @@ ngx_int_t ngx_lockbox_seal_open(ngx_pool_t *pool,
 /*
  * The last approval that the request needed, or NULL when approvals are
  * missing: at least "manager" approvals of the manager's stage and after them
- * "customer" approvals of the customer's stage, each by another person, none
+ * "customer" approvals of the customer's stage, or what the last seal says that
+ * the tenant's policy requires if that is more, each by another person, none
  * by the engineer, and among the seals nothing besides but questions of these
  * stages with the engineer's answers behind them.  Whoever asks may approve.
  */

@@ -115,7 +115,7 @@ sub nginx_conf {
 # What the usual configuration of a test has, and the sample has, too.
 sub our_directives {
     return qw(lockbox_redis lockbox_signing_key lockbox_grant_issuer
-              lockbox_grant_audience lockbox_audit_log);
+              lockbox_grant_audience lockbox_audit_log lockbox_max_open);
 }
 
 my $sample = slurp("$CONF/lockbox.conf");

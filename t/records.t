@@ -10,6 +10,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use JSON::PP ();
+use POSIX qw(strftime);
 
 use Lockbox::Jose qw(key);
 use Test::Lockbox;
@@ -171,6 +172,7 @@ EOF_CONF
 }
 
 my $API = '/lockbox/v1/tenants/acme/requests';
+my $POLICY = '/lockbox/v1/tenants/acme/policy';
 my $MAIL = '/tenants/acme/mail/inbox';
 
 my %PEOPLE = (
@@ -276,6 +278,22 @@ my $revoked = approved();
 my $grant = step('engineer', $revoked, 'grant')->json->{access_token};
 my $completed = approved();
 my $returned = step('engineer', $completed, 'grant')->json->{access_token};
+
+call('customer', 'PUT', $POLICY, json => { version => 0, policy => {
+    preapprovals => [ {
+        name => 'triage',
+        until => strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time + 3600)),
+        access => [ { service => 'mail', methods => ['GET'],
+                      paths => ['/tenants/acme/mail/'],
+                      labels => ['confidential', 'secret'] } ],
+    } ],
+} }) for 1 .. 2;
+call('manager', 'PUT', $POLICY, json => { version => 1, policy => {} });
+call('roleless', 'GET', $POLICY);
+
+my $given = file();
+step('manager', $given, 'approve', version => 1);
+step('second', $given, 'approve', version => 2);
 
 call('engineer', 'POST', $API, body => '{',
      headers => { 'Content-Type' => 'application/json' });

@@ -406,6 +406,41 @@ test_possible(void)
 }
 
 
+/* The same of each alone, by its name. */
+
+static void
+test_customer_of(void)
+{
+    size_t                     i;
+    ngx_str_t                  tenant, iss;
+    ngx_uint_t                 j, named;
+    const possible_t          *row;
+    ngx_lockbox_token_rule_t  *rules;
+
+    rules = issuers.rules.elts;
+
+    for (i = 0; i < sizeof(possible) / sizeof(possible_t); i++) {
+        row = &possible[i];
+        tenant = ngx_shim_str(row->tenant);
+        named = 0;
+
+        for (j = row->from; j < row->from + row->n; j++) {
+            named |= ngx_lockbox_identity_customer_of(&issuers,
+                                                      &rules[j].issuer,
+                                                      &tenant);
+        }
+
+        is(named, row->want, "a customer of %s, by name, from %d to %d",
+           row->tenant, (int) row->from, (int) (row->from + row->n));
+    }
+
+    tenant = ngx_shim_str("acme");
+    iss = ngx_shim_str("https://nobody.example");
+    is(ngx_lockbox_identity_customer_of(&issuers, &iss, &tenant), 0,
+       "an issuer that is none");
+}
+
+
 /* An auditor of one tenant is no customer of it. */
 
 static void
@@ -525,6 +560,7 @@ main(void)
     test_login(pool);
     test_opinion(pool);
     test_possible();
+    test_customer_of();
     test_auditor_only();
     test_names();
 

@@ -577,6 +577,85 @@ static const order_t  orders[] = {
 
 /* What was in the memory before is no chain. */
 
+/*
+ * By which policy each of the three went, and what had been approved
+ * beforehand: the approval of one of them.
+ */
+
+typedef struct {
+    int64_t      policy[SEALS];
+    int          given;         /* 0: the filing */
+    const char  *name;          /* NULL: nothing was */
+    ngx_int_t    want;
+} policy_t;
+
+
+static const policy_t  policies[] = {
+    { { 0, 0, 0 }, 0, NULL, NGX_OK },
+    { { 1, 1, 1 }, 0, NULL, NGX_OK },
+    { { 0, 1, 9 }, 0, NULL, NGX_OK },
+    { { 1, 0, 0 }, 0, NULL, NGX_DECLINED },
+    { { 1, 1, 0 }, 0, NULL, NGX_DECLINED },
+    { { 2, 1, 2 }, 0, NULL, NGX_DECLINED },
+    { { 0, -1, 0 }, 0, NULL, NGX_DECLINED },
+    { { 1, 1, 1 }, 2, "triage", NGX_OK },
+    { { 0, 0, 1 }, 2, "triage", NGX_OK },
+    { { 0, 0, 0 }, 2, "triage", NGX_DECLINED },
+    { { 1, 1, 1 }, 1, "triage", NGX_DECLINED },
+    { { 1, 1, 1 }, 0, "triage", NGX_DECLINED }
+};
+
+
+static void
+test_policies(ngx_pool_t *pool)
+{
+    size_t               i, j;
+    ngx_str_t            texts[SEALS];
+    const policy_t      *row;
+    ngx_lockbox_seal_t   seals[SEALS], got[SEALS];
+
+    for (i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        row = &policies[i];
+        make_seals(seals);
+
+        for (j = 0; j < SEALS; j++) {
+            seals[j].policy_version = row->policy[j];
+
+            if (row->policy[j]) {
+                seals[j].policy_hash = ngx_shim_str("hash");
+            }
+        }
+
+        if (row->name) {
+            seals[row->given].preapproval = ngx_shim_str(row->name);
+        }
+
+        sign_seals(pool, seals, SEALS, texts);
+        is(open_at(pool, texts, SEALS, NOW, got), row->want,
+           "policies %d %d %d, %s given to %d", (int) row->policy[0],
+           (int) row->policy[1], (int) row->policy[2],
+           row->name ? row->name : "nothing", row->given);
+
+        if (row->want == NGX_OK && row->name) {
+            is_text(&got[row->given].preapproval, row->name, "is said");
+            is(got[row->given].policy_version, row->policy[row->given],
+               "with its policy");
+            is_text(&got[row->given].policy_hash, "hash", "and what that was");
+        }
+    }
+
+    /* what was given is an approval */
+
+    make_seals(seals);
+    seals[LAST].policy_version = 1;
+    seals[LAST].preapproval = ngx_shim_str("triage");
+    seals[LAST].decision = ngx_shim_str("deny");
+    sign_seals(pool, seals, SEALS, texts);
+    is(open_at(pool, texts, SEALS, NOW, got), NGX_DECLINED,
+       "no denial is given beforehand");
+}
+
+
 static void
 test_empty(ngx_pool_t *pool)
 {
@@ -983,6 +1062,46 @@ test_approved(ngx_pool_t *pool)
 }
 
 
+/* The last seal says how many customers it takes, and never fewer. */
+
+static void
+test_customers(ngx_pool_t *pool)
+{
+    ngx_uint_t          n;
+    ngx_lockbox_seal_t  seals[SEALS + 5];
+
+    n = read_steps(pool, "m:mona@v c:carl@c", seals);
+
+    seals[1].customers = 2;
+    seals[LAST].customers = 1;
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 1) == &seals[LAST],
+       "one by the last");
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 0) == &seals[LAST],
+       "where nobody was needed");
+
+    seals[LAST].customers = 2;
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 1) == NULL, "two by the last");
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 0) == NULL,
+       "though the operator needs none");
+
+    n = read_steps(pool, "m:mona@v c:carl@c c:cora@c", seals);
+
+    seals[3].customers = 2;
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 1) == &seals[3], "both");
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 3) == NULL,
+       "but for an operator who needs three");
+
+    n = read_steps(pool, "m:mona@v", seals);
+
+    seals[1].customers = 1;
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 0) == NULL,
+       "a manager alone, where the customer wants to be heard");
+    seals[1].customers = 0;
+    ok(ngx_lockbox_seal_approved(seals, n, 1, 0) == &seals[1],
+       "and where not");
+}
+
+
 static ngx_int_t
 walk_sign(ngx_pool_t *pool, const void *data)
 {
@@ -1060,6 +1179,8 @@ main(void)
     test_later_claims(pool);
     test_life(pool);
     test_approved(pool);
+    test_policies(pool);
+    test_customers(pool);
     test_no_memory(pool);
 
     ngx_destroy_pool(pool);

@@ -53,7 +53,7 @@ sub decision_text {
 
     return $JSON->encode({
         map({ exists $said->{$_} ? ($_ => $said->{$_}) : () }
-            qw(comment access duration)),
+            qw(comment access duration preapproval policy_version)),
         stage => $claims->{stage} // 'manager',
         decision => $claims->{decision} // 'approve',
         by => { iss => $claims->{by_iss} // 'https://login.vendor.example',
