@@ -16,6 +16,7 @@ use warnings;
 use FindBin ();
 use JSON::PP ();
 use List::Util qw(first max shuffle uniq);
+use POSIX ();
 use Time::Local ();
 use Time::HiRes qw(time);
 
@@ -39,6 +40,9 @@ my $AT_ONCE = 4;
 my $SLACK = 60_000;
 my %WITHIN = (manager => 3600, customer => 10800, engineer => 14400);
 my @MINUTES = (7, 21, 42, 70, 140, 280);
+
+# of all that is approved beforehand
+my $UNTIL = POSIX::strftime('%Y-%m-%dT00:00:00Z', gmtime(time + 30 * 86_400));
 
 my $VENDOR = 'https://login.vendor.example';
 my $CUSTOMERS = 'https://login.customers.example';
@@ -225,6 +229,9 @@ sub invent {
     my ($play) = @_;
 
     my ($model, $people) = ($play->{model}, $play->{slot}{people});
+
+    return invent_policy($play) if rand() < 0.07;
+
     my $named = $play->{named};
     my @names = sort keys %$named;
     my @going = grep { !defined $named->{$_}{ended_at} } @names;
@@ -283,6 +290,46 @@ sub invent_filing {
             duration => one_of(600, 3600, 14400),
             access => [ map { invent_item($tenant) } 1 .. $items ],
         },
+    };
+}
+
+# What a customer allows no more, and what he allows beforehand.
+sub invent_policy {
+    my ($play) = @_;
+
+    my $letter = one_of(qw(a a a b));
+    my $tenant = $letter . $play->{slot}{number};
+    my $alone = $play->{slot}{world}{rules}{approvals}{customer};
+    my @customers = $letter eq 'a' ? qw(carl cora) : qw(gina gus);
+    my %policy;
+
+    $policy{max_duration} = one_of(600, 3600, 7200) if rand() < 0.3;
+    $policy{approvals} = one_of($alone, 2) if rand() < 0.3;
+    $policy{services} = ['mail'] if rand() < 0.2;
+    $policy{reasons} = ['production_alert'] if rand() < 0.2;
+    $policy{labels_never} = ['secret'] if rand() < 0.2;
+    $policy{preapprovals} = [ map { invent_preapproval($tenant, $_) }
+                              qw(first second) ] if rand() < 0.7;
+
+    return {
+        action => 'policy', tenant => $tenant,
+        who => rand() < 0.8 ? one_of(@customers) : one_of(@NAMES),
+        body => { version => one_of((0) x 8, 1), policy => \%policy },
+    };
+}
+
+sub invent_preapproval {
+    my ($tenant, $name) = @_;
+
+    return {
+        name => $name, until => $UNTIL,
+        (rand() < 0.3 ? (max_duration => 600) : ()),
+        (rand() < 0.2 ? (reasons => ['production_alert']) : ()),
+        access => [ map { {
+            service => $_, methods => some_of(2, qw(DELETE GET POST)),
+            paths => ["/tenants/$tenant/"],
+            labels => some_of(1, qw(confidential secret)),
+        } } qw(mail files) ],
     };
 }
 
@@ -379,6 +426,10 @@ sub run_model {
         return $answer;
     }
 
+    return $model->set_policy($person, $step->{tenant},
+                              policy_body($play, $step))
+        if $action eq 'policy';
+
     my $request = $play->{named}{ $step->{request} };
 
     if ($action eq 'pass') {
@@ -391,6 +442,16 @@ sub run_model {
     }
 
     return undef;
+}
+
+sub policy_body {
+    my ($play, $step) = @_;
+
+    return {
+        policy => $step->{body}{policy},
+        version => $step->{body}{version}
+                   + $play->{model}->policy_version($step->{tenant}),
+    };
 }
 
 sub body_of {
@@ -523,6 +584,11 @@ sub step_bytes {
         token => $request->{grant} // 'none')
         if $step->{action} eq 'knock';
 
+    return Test::Lockbox::Http::request_bytes('PUT',
+        "/lockbox/v1/tenants/$step->{tenant}/policy", keepalive => 1,
+        token => $person->{token}, json => policy_body($slot->{play}, $step))
+        if $step->{action} eq 'policy';
+
     my @body = !$step->{body} ? ()
         : (json => $step->{action} eq 'file' ? $step->{body}
                    : body_of($step, $request));
@@ -646,6 +712,14 @@ sub check_answer {
             for qw(state version);
         expect_one($play, "the answer's member", $json->{member},
                    @{ $answer->{member} // [ undef ] });
+        return;
+    }
+
+    if ($step->{action} eq 'policy') {
+        my $set = $play->{model}{policies}{ $step->{tenant} };
+
+        expect($play, 'the policy', [ @$json{qw(version policy)} ],
+               [ @$set{qw(version policy)} ]);
         return;
     }
 
@@ -893,7 +967,7 @@ sub line {
 
     return join ' ', $step->{who} // '(time)', $step->{action},
         $step->{action} eq 'file' ? "#$step->{name} at $step->{tenant}"
-                                  : "#$step->{request}",
+            : defined $step->{request} ? "#$step->{request}" : $step->{tenant},
         $step->{minutes} // (), $step->{body} ? $JSON->encode($step->{body})
                                               : ();
 }

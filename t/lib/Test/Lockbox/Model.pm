@@ -11,7 +11,7 @@ use strict;
 use warnings;
 
 use JSON::PP ();
-use List::Util qw(all any first min);
+use List::Util qw(all any first max min);
 
 my $MINUTE = 60_000;
 
@@ -43,7 +43,7 @@ sub new {
     my ($class, %rules) = @_;
 
     return bless { questions => 8, manager_only => {}, %rules,
-                   requests => [] }, $class;
+                   requests => [], policies => {} }, $class;
 }
 
 sub steps {
@@ -72,6 +72,10 @@ sub file {
     } $self->requests;
 
     return answer('too_many_requests') if $open >= $self->{max_open};
+
+    my @beyond = $self->beyond($tenant, $body, @$body{qw(access duration)});
+
+    return answer('invalid_member', member => \@beyond) if @beyond;
 
     my $within = $self->{within};
     my $request = {
@@ -103,13 +107,12 @@ sub step {
     note_decision($request, $person, $action,
                   $STEPS{$action}{by} eq 'engineer' ? 'engineer'
                   : $before // side_of($person), $body, $now);
+    $request->{version}++;
     $self->advance($request, $before, $now) if $action eq 'approve';
 
     if (my $after = $STEPS{$action}{after}) {
         @$request{qw(state ended_at)} = ($after, $now);
     }
-
-    $request->{version}++;
 
     return answer('ok');
 }
@@ -140,9 +143,13 @@ sub refusal {
     return answer(@conflict)
         if $action eq 'ask' && asked($request) >= $self->{questions};
 
-    my @wider = $action eq 'approve' ? wider($request, $body) : ();
+    return undef if $action ne 'approve';
 
-    return @wider ? answer('invalid_member', member => \@wider) : undef;
+    my %after = (%$request, %$body);
+    my @beyond = (wider($request, $body), $self->beyond($request->{tenant},
+        $request->{body}, @after{qw(access duration)}));
+
+    return @beyond ? answer('invalid_member', member => \@beyond) : undef;
 }
 
 sub answer {
@@ -194,25 +201,125 @@ sub note_decision {
     };
 }
 
-# An approval may have been the last one of its stage.
+# An approval may have been the last one of its stage, and the customer may
+# have given one beforehand.
 sub advance {
     my ($self, $request, $stage, $now) = @_;
 
     my $given = grep { $_->{decision} eq 'approve' && $_->{stage} eq $stage }
                 @{ $request->{decisions} };
 
-    return if $given < $self->{approvals}{$stage};
+    return if $given < $self->needed($request->{tenant}, $stage);
 
-    if ($stage eq 'manager' && !$self->{manager_only}{ $request->{tenant} }) {
+    if ($stage eq 'manager' && $self->needed($request->{tenant}, 'customer')) {
         $request->{state} = 'awaiting_customer';
         $request->{answer_by} = min($request->{lapses_at},
             $now + 1000 * $self->{within}{customer});
+        $self->stand_in($request, $now);
         return;
     }
 
     $request->{state} = 'approved';
     $request->{approved_at} = $now;
     $request->{expires_at} = $now + 1000 * $request->{duration};
+}
+
+sub stand_in {
+    my ($self, $request, $now) = @_;
+
+    my $policy = $self->{policies}{ $request->{tenant} } // return;
+    my $given = first { is_preapproved($request, $_) }
+                @{ $policy->{policy}{preapprovals} // [] };
+
+    return if !$given || same_person($policy->{by}, $request->{author});
+
+    push @{ $request->{decisions} }, {
+        stage => 'customer', decision => 'approve', at => $now,
+        by => { map { $_ => $policy->{by}{$_} } qw(iss sub) },
+        preapproval => $given->{name}, policy_version => $policy->{version},
+    };
+    $request->{version}++;
+    $self->advance($request, 'customer', $now);
+}
+
+sub is_preapproved {
+    my ($request, $given) = @_;
+
+    my $reasons = $given->{reasons} // [ $request->{body}{reason} ];
+
+    return is_part([ $request->{body}{reason} ], $reasons)
+        && $request->{duration} <= ($given->{max_duration} // 9**9)
+        && all { my $item = $_; any { within($item, $_) }
+                                    @{ $given->{access} } }
+               @{ $request->{access} };
+}
+
+
+# Policies
+
+# Set by the tenant's customers, in place of a version.
+sub set_policy {
+    my ($self, $person, $tenant, $body) = @_;
+
+    my $roles = $person->{roles};
+    my $at_home = ($person->{tenant} // $tenant) eq $tenant;
+
+    return answer('not_found') unless $at_home && %$roles;
+    return answer('forbidden_role') unless $roles->{customer};
+
+    my $version = $self->policy_version($tenant);
+
+    return answer('conflict', version => $version)
+        if $body->{version} != $version;
+
+    $self->{policies}{$tenant} = { version => $version + 1, by => $person,
+                                   policy => $body->{policy} };
+
+    return answer('ok');
+}
+
+sub policy_version {
+    my ($self, $tenant) = @_;
+
+    return ($self->{policies}{$tenant} // { version => 0 })->{version};
+}
+
+sub needed {
+    my ($self, $tenant, $stage) = @_;
+
+    return $self->{approvals}{manager} if $stage eq 'manager';
+
+    my $operator = $self->{manager_only}{$tenant} ? 0
+                                                  : $self->{approvals}{customer};
+    my $policy = $self->{policies}{$tenant} // { policy => {} };
+
+    return max($operator, $policy->{policy}{approvals} // 0);
+}
+
+# The members that go beyond the policy in force.
+sub beyond {
+    my ($self, $tenant, $body, $access, $duration) = @_;
+
+    my $policy = ($self->{policies}{$tenant} // { policy => {} })->{policy};
+    my @beyond;
+
+    push @beyond, '/duration'
+        if $duration > ($policy->{max_duration} // $duration);
+    push @beyond, '/reason'
+        if !is_part([ $body->{reason} ], $policy->{reasons}
+                                         // [ $body->{reason} ]);
+
+    for my $i (0 .. $#$access) {
+        my ($service, $labels) = @{ $access->[$i] }{qw(service labels)};
+
+        push @beyond, "/access/$i/service"
+            if !is_part([$service], $policy->{services} // [$service]);
+        push @beyond, map { "/access/$i/labels/$_" } grep {
+            is_part([ $labels->[$_] ], $policy->{labels_never} // [])
+        } 0 .. $#$labels;
+    }
+
+    return @beyond;
 }
 
 
@@ -387,7 +494,10 @@ sub opens {
 sub actions {
     my ($self, $person, $request, $now) = @_;
 
-    return grep { !$self->refusal($person, $_, $request, {}, $now) } steps();
+    return grep {
+        my $refusal = $self->refusal($person, $_, $request, {}, $now);
+        !$refusal || $refusal->{word} eq 'invalid_member';
+    } steps();
 }
 
 # All that is shown of a request, but for "id" and "actions".
