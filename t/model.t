@@ -760,6 +760,9 @@ sub check_members {
     my $view = $play->{model}->view($request, $now);
 
     expect($play, "$what: id", $json->{id}, $request->{id});
+    expect($play, "$what: window", int(msec($json->{expires_at}) / 1000)
+           - int(msec($json->{approved_at}) / 1000), $view->{duration})
+        if defined $view->{expires_at} && $view->{state} ne 'expired';
 
     for my $member (sort keys %$view) {
         my ($got, $expected) = ($json->{$member}, $view->{$member});

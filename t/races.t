@@ -29,6 +29,8 @@ my $ROUNDS = $ENV{LOCKBOX_RACES} // 12;
 my $PAIR_ROUNDS = $ENV{LOCKBOX_RACES} // 2;
 my $MOST_ROUNDS = 10 * $ROUNDS + 100;
 
+my $POLICY = '/lockbox/v1/tenants/acme/policy';
+
 # approvals of one step at once
 my $CROWD = 100;
 
@@ -132,6 +134,19 @@ my @STANDS = (
 
 my $WATCHER = [ 'auditor', 'show', undef ];
 
+# Policies that change meanwhile: whoever decides goes by the one or the other.
+my %POLICIES = (
+    'for the manager' => [
+        [ [ 'manager', 'approve', { version => 1 } ], policy(600) ],
+        [ policy(600), policy(1200, 'second-') ],
+    ],
+    'for the customer' => [
+        [ [ 'customer', 'approve', { version => 2 } ], policy(600) ],
+        [ [ 'customer', 'approve', { version => 2 } ],
+          policy(undef, 'second-') ],
+    ],
+);
+
 # seconds that a look, which is quick, may start behind a step
 my $LONGEST_LOOK = 0.004;
 
@@ -182,6 +197,17 @@ sub decisions {
         [ 'engineer', 'cancel', {} ],
         [ 'engineer', 'cancel', { version => $version } ],
     ];
+}
+
+# Allows so many seconds, or takes another customer.
+sub policy {
+    my ($seconds, $which) = @_;
+
+    return [ ($which // '') . 'customer', 'policy', {
+        version => 0,
+        policy => { $seconds ? (max_duration => $seconds)
+                             : (approvals => 2) },
+    } ];
 }
 
 
@@ -319,7 +345,8 @@ sub run_round {
         my $tag = tag($round, $_);
 
         [ $lanes[$_], $action eq 'show' ? ('GET', uri($id))
-                      : ('POST', uri($id, $action), json => $body),
+            : $action eq 'policy' ? ('PUT', $POLICY, json => $body)
+            : ('POST', uri($id, $action), json => $body),
           token => token_of($who), headers => { 'User-Agent' => $tag },
           after => $_ == $order[1] ? $gap : 0 ];
     } @order);
@@ -554,6 +581,9 @@ sub race_pairs {
         my @runners = @{ $stand->{runners} };
         my %seen;
 
+        race_pair($stand, $_, @lanes)
+            for @{ $POLICIES{ $stand->{name} } // [] };
+
         while (my $first = shift @runners) {
             for my $other (@runners, $WATCHER) {
                 next if $seen{"$first->[1] $other->[1]"}++;
@@ -574,7 +604,8 @@ sub race_pair {
     my $name = join ' against ', map { "$_->[1] ($_->[0])" } @$runners;
     my @orders = map { told_by_model($stand, $runners, @$_) }
                      [ 0, 1 ], [ 1, 0 ];
-    my $refuses = grep { / 409 / } map { $_->{answers} } @orders;
+    my $refuses = !(grep { $_->[1] eq 'policy' } @$runners)
+        && grep { /\b409\b/ } map { $_->{answers} } @orders;
 
     race("$stand->{name}: $name", sub { lead_to($stand) }, \@lanes,
          runners => $runners, rounds => $PAIR_ROUNDS, equal => !$refuses,
@@ -583,6 +614,8 @@ sub race_pair {
 
 sub lead_to {
     my ($stand) = @_;
+
+    redis('DEL', 'lockbox:{acme}:policy');
 
     my $id = file();
     my $version = 1;
@@ -601,25 +634,34 @@ sub told_by_model {
         within => { manager => 3600, customer => 43200, engineer => 86400 });
     my $request = $model->file(modelled('engineer'), 'acme', filing(), 0)
                         ->{request};
+    my @before = 'filed ' . shown($request);
     my (@answers, @events);
 
-    $model->step(modelled($_->[0]), $_->[1], $request, {}, 0)
-        for @{ $stand->{steps} };
+    for my $step (@{ $stand->{steps} }) {
+        my ($who, $action) = @$step;
+
+        $model->step(modelled($who), $action, $request, {}, 0);
+        push @before, "$EVENT_OF{$action} " . shown($request);
+    }
 
     for my $runner (@order) {
         my ($who, $action, $body) = @{ $runners->[$runner] };
         my $answer = $action eq 'show' ? { status => 200, word => 'ok' }
+            : $action eq 'policy'
+                ? $model->set_policy(modelled($who), 'acme', $body)
             : $model->step(modelled($who), $action, $request, $body, 0);
         my $taken = $answer->{word} eq 'ok';
+        my $tells = $action eq 'policy' ? 0 : $taken ? $action ne 'grant'
+                                            : $answer->{word} eq 'conflict';
 
         $answers[$runner] = join ' ', @$answer{qw(status word)},
-            $action eq 'grant' && $taken ? () : shown($request);
+            $tells ? shown($request) : ();
         push @events, $EVENT_OF{$action} . ' ' . shown($request)
-            if $taken && $action ne 'show';
+            if $taken && $EVENT_OF{$action};
     }
 
-    return { answers => join(', ', @answers), events => join(', ', @events),
-             state => shown($request) };
+    return { answers => join(', ', @answers), before => \@before,
+             events => \@events, state => shown($request) };
 }
 
 sub modelled {
@@ -646,14 +688,15 @@ sub judge_pair {
     my @events = events($round);
     my $state = shown($request);
 
-    my $got = join '; ', join(', ', @answers), $state;
+    my $got = join ', ', @answers, $state, @events;
     my @fits = grep {
-        $got eq "$orders[$_]{answers}; $orders[$_]{state}"
-            && join(', ', @events) =~ /(?:^|, )\Q$orders[$_]{events}\E\z/
+        my $order = $orders[$_];
+        $got eq join ', ', @$order{qw(answers state)}, @{ $order->{before} },
+                           @{ $order->{events} };
     } 0, 1;
 
     if (!@fits) {
-        wrong($round, "$got, after: " . join ', ', @events);
+        wrong($round, $got);
         return;
     }
 
@@ -734,7 +777,7 @@ sub judge_deadline {
     my $over = sprintf '%d %s', $version + 1, $end;
 
     # a grant that was collected in time ends all the same
-    my @events = ($taken ? $told->{events} : (),
+    my @events = (@{ $told->{before} }, $taken ? @{ $told->{events} } : (),
                   !$taken || $told->{state} =~ /approved/
                       && $before eq 'approved' ? "$end $over" : ());
     my $after = $events[-1] =~ s/^\S+ //r;
@@ -745,8 +788,7 @@ sub judge_deadline {
     $round->{winner} = $taken ? 1 : 0;
     $round->{started_first} = 1;
 
-    wrong($round, "events $events, not " . join ', ', @events)
-        if $events !~ /(?:^|, )\Q@{[ join ', ', @events ]}\E\z/;
+    expect($round, $events, join(', ', @events), 'the events');
     expect($round, shown($request), $after, 'the request');
     expect($round, redis('EXISTS', live_key($round->{id})),
            $request->{state} eq 'approved' ? 1 : 0, 'live keys');
@@ -756,7 +798,7 @@ sub judge_deadline {
     my %right = map { (split)[-1] => 1 } $before, $end, $after;
 
     wrong($round, "seen as $seen") if !$right{$seen} || $taken
-        && $seen eq $end && @events == 1;
+        && $seen eq $end && $after ne $over;
     return if $taken;
 
     expect($round, outcome($response), '409 conflict', 'who came late');
@@ -857,12 +899,13 @@ sub check_records {
     }
 }
 
-# A look leaves none.
+# A look leaves none, and that of a policy names no request.
 sub leaves_record {
     my ($round, $runner) = @_;
 
     return $round->{responses}[$runner]
-        && (!$round->{runners} || $round->{runners}[$runner][1] ne 'show');
+        && (!$round->{runners}
+            || $round->{runners}[$runner][1] !~ /^(?:show|policy)$/);
 }
 
 sub check_record {
