@@ -50,6 +50,7 @@ typedef struct {
     unsigned                           owner:1;    /* by the engineer alone */
     unsigned                           unsealed:1; /* also without seals */
     unsigned                           ruled:1;    /* by tenant's policy */
+    unsigned                           begins:1;   /* says from when */
     ngx_lockbox_body_form_e            form;
 } ngx_http_lockbox_step_t;
 
@@ -62,6 +63,7 @@ typedef struct {
     ngx_str_t                          reason;
     ngx_str_t                          given;      /* beforehand, or empty */
     ngx_str_t                          stage;
+    time_t                             begins;     /* 0: when approved */
     unsigned                           tampered:1;
 } ngx_http_lockbox_decision_t;
 
@@ -73,6 +75,8 @@ static void ngx_http_lockbox_decision_look(
 static void ngx_http_lockbox_decision_seen(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_decision_rule(
+    ngx_http_lockbox_admin_call_t *call);
 static void ngx_http_lockbox_decision_ruled(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
@@ -81,6 +85,9 @@ static ngx_uint_t ngx_http_lockbox_decision_is_outdated(
 static void ngx_http_lockbox_decision_wish(
     const ngx_http_lockbox_decision_t *decision,
     ngx_lockbox_policy_wish_t *wish);
+static void ngx_http_lockbox_decision_extends(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_decision_take(
     ngx_http_lockbox_admin_call_t *call);
 static ngx_int_t ngx_http_lockbox_decision_within(
@@ -146,21 +153,21 @@ static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
-    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 1,
+    { ngx_string("approve"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 1, 1,
       NGX_LOCKBOX_BODY_APPROVAL },
     { ngx_string("deny"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
-      1, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
-    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 0,
+      1, 0, 0, 0, 0, NGX_LOCKBOX_BODY_DENIAL },
+    { ngx_string("ask"), NGX_HTTP_LOCKBOX_WAITING, 1, 0, 0, 0, 0,
       NGX_LOCKBOX_BODY_QUESTION },
-    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0, 0,
+    { ngx_string("answer"), NGX_HTTP_LOCKBOX_ASKED, 0, 1, 0, 0, 0,
       NGX_LOCKBOX_BODY_ANSWER },
     { ngx_string("cancel"), NGX_HTTP_LOCKBOX_WAITING|NGX_HTTP_LOCKBOX_ASKED,
-      0, 1, 0, 0, NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0, 0,
+      0, 1, 0, 0, 0, NGX_LOCKBOX_BODY_STEP },
+    { ngx_string("complete"), NGX_HTTP_LOCKBOX_LIVE, 0, 1, 0, 0, 0,
       NGX_LOCKBOX_BODY_STEP },
-    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1, 0,
+    { ngx_string("revoke"), NGX_HTTP_LOCKBOX_LIVE, 0, 0, 1, 0, 0,
       NGX_LOCKBOX_BODY_STEP },
-    { ngx_null_string, 0, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
+    { ngx_null_string, 0, 0, 0, 0, 0, 0, NGX_LOCKBOX_BODY_GRANT }
 };
 
 
@@ -295,11 +302,6 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (!decision->step->ruled) {
-        ngx_http_lockbox_decision_take(call);
-        return;
-    }
-
     if (ngx_lockbox_json_string(result->request, "reason", &decision->reason)
         != NGX_OK)
     {
@@ -308,8 +310,33 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
+    if (decision->step->begins && decision->request.extends.len != 0) {
+        ngx_http_lockbox_admin_step(call, "show",
+              ngx_http_lockbox_admin_about_other(call,
+                                                 &decision->request.extends),
+              ngx_http_lockbox_decision_extends);
+        return;
+    }
+
+    ngx_http_lockbox_decision_rule(call);
+}
+
+
+static void
+ngx_http_lockbox_decision_rule(ngx_http_lockbox_admin_call_t *call)
+{
+    ngx_http_lockbox_decision_t  *decision;
+
+    decision = call->data;
+
+    if (!decision->step->ruled) {
+        ngx_http_lockbox_decision_take(call);
+        return;
+    }
+
     ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_decision_ruled);
 }
+
 
 
 /* What the policy does not allow by now has to be narrowed first. */
@@ -399,6 +426,49 @@ ngx_http_lockbox_decision_wish(const ngx_http_lockbox_decision_t *decision,
     wish->duration = decision->body.duration != 0 ? decision->body.duration
                                                   : decision->request.duration;
     wish->reason = decision->reason;
+}
+
+
+/*
+ * From when the request may run that is approved: from the end of the one that
+ * it extends, as that was sealed, as long as it is good.
+ */
+
+static void
+ngx_http_lockbox_decision_extends(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    time_t                          begins;
+    ngx_http_lockbox_decision_t    *decision;
+    ngx_http_lockbox_admin_case_t   old;
+
+    decision = call->data;
+    decision->begins = 0;
+
+    if (result->decision == NGX_LOCKBOX_NOT_FOUND) {
+        ngx_http_lockbox_decision_rule(call);
+        return;
+    }
+
+    if (result->decision != NGX_LOCKBOX_ALLOW) {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    if (ngx_http_lockbox_admin_case_old(call, &decision->request.extends,
+                                        result->request, &old)
+        != NGX_OK
+        || (ngx_lockbox_text_is(&old.state, "approved")
+            && ngx_http_lockbox_admin_window(call, &old, &begins,
+                                             &decision->begins)
+               != NGX_OK))
+    {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_decision_rule(call);
 }
 
 
@@ -678,6 +748,7 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     seal.decision = decision->step->action;
     seal.prev = request->last;
     ngx_http_lockbox_decision_policy(decision, &seal);
+    seal.begins = decision->begins;
 
     said = ngx_http_lockbox_decision_said(call, decision);
 
@@ -698,6 +769,10 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     if (ngx_lockbox_json_set(args, "version",
                              json_integer((json_int_t) request->version))
         != NGX_OK
+        || (decision->begins != 0
+            && ngx_lockbox_json_set(args, "begins",
+                                json_integer((json_int_t) decision->begins))
+               != NGX_OK)
         || ngx_lockbox_json_set(args, "decision",
                                 ngx_lockbox_json_text(&text)) != NGX_OK
         || ngx_lockbox_json_set(args, "decided_at",
@@ -940,8 +1015,12 @@ ngx_http_lockbox_decision_done(ngx_http_lockbox_admin_call_t *call,
 
     decision = call->data;
 
+    /* where the version is stated, that which is extended may have ended */
+
     if (result->decision == NGX_LOCKBOX_CONFLICT
-        && (decision->body.version == 0 || result->stale)
+        && (decision->body.version == 0
+            || result->stale
+            || decision->request.extends.len != 0)
         && ++call->attempts < NGX_HTTP_LOCKBOX_ATTEMPTS)
     {
         ngx_http_lockbox_decision_look(call);
@@ -1131,20 +1210,10 @@ static ngx_int_t
 ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant)
 {
-    const ngx_lockbox_seal_t       *approved;
-    ngx_http_lockbox_admin_conf_t  *conf;
-
-    conf = ngx_http_lockbox_admin_conf(call->request);
-
-    approved = ngx_lockbox_seal_approved(request->seals, request->nseals,
-                                         conf->manager_needed,
-                                         ngx_http_lockbox_admin_customers(conf,
-                                                            &call->tenant));
-    if (approved == NULL) {
-        ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
-                      "lockbox: the request \"%V\" of the tenant \"%V\" is "
-                      "stored as approved without the approvals it needs",
-                      &call->id, &call->tenant);
+    if (ngx_http_lockbox_admin_window(call, request, &grant->not_before,
+                                      &grant->expires)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -1152,8 +1221,6 @@ ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
     grant->tenant = call->tenant;
     grant->engineer_iss = request->engineer_iss;
     grant->engineer_sub = request->engineer_sub;
-    grant->not_before = (time_t) ngx_lockbox_seal_begins(approved);
-    grant->expires = grant->not_before + (time_t) request->duration;
     grant->scope = request->scope;
 
     return grant->expires > ngx_time() ? NGX_OK : NGX_DECLINED;

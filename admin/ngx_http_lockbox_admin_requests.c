@@ -38,6 +38,13 @@ static ngx_int_t ngx_http_lockbox_filing_heard(
     ngx_http_lockbox_admin_call_t *call, ngx_uint_t customers);
 static void ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
+static void ngx_http_lockbox_filing_extends(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result);
+static ngx_int_t ngx_http_lockbox_filing_extended(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result, ngx_lockbox_fault_t *fault);
+static void ngx_http_lockbox_filing_send(ngx_http_lockbox_admin_call_t *call);
 static ngx_int_t ngx_http_lockbox_filing_served(ngx_pool_t *pool,
     const ngx_http_lockbox_main_conf_t *mcf, const ngx_lockbox_scope_t *scope,
     ngx_lockbox_fault_t *fault);
@@ -82,6 +89,15 @@ static const ngx_lockbox_query_parameter_t  ngx_http_lockbox_list_query[] = {
     { NULL, NGX_LOCKBOX_QUERY_WORD, 0, NULL, 0, 0 }
 };
 
+/* What a request may have become for another one to extend it. */
+
+static const char *const  ngx_http_lockbox_extendable[] = {
+    "approved", "expired", "completed", NULL
+};
+
+static const char  ngx_http_lockbox_not_extendable[] =
+    "It is no request of yours to this tenant that can be extended.";
+
 
 void
 ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
@@ -109,6 +125,7 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
 
     rc = NGX_ERROR;
     filing = ngx_pcalloc(r->pool, sizeof(ngx_http_lockbox_filing_t));
+    call->data = filing;
 
     if (filing != NULL) {
         rc = ngx_lockbox_body_filing(r->pool, call->body, &limits,
@@ -166,7 +183,13 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    call->data = filing;
+    if (filing->body.extends.len != 0) {
+        ngx_http_lockbox_admin_step(call, "show",
+                   ngx_http_lockbox_admin_about_other(call,
+                                                      &filing->body.extends),
+                   ngx_http_lockbox_filing_extends);
+        return;
+    }
 
     ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_filing_ruled);
 }
@@ -198,6 +221,94 @@ ngx_http_lockbox_filing_heard(ngx_http_lockbox_admin_call_t *call,
     return NGX_DECLINED;
 }
 
+
+static void
+ngx_http_lockbox_filing_extends(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result)
+{
+    ngx_int_t            rc;
+    ngx_lockbox_fault_t  fault;
+
+    if (result->decision != NGX_LOCKBOX_ALLOW
+        && result->decision != NGX_LOCKBOX_NOT_FOUND)
+    {
+        ngx_http_lockbox_admin_refuse_result(call, result);
+        return;
+    }
+
+    rc = ngx_http_lockbox_filing_extended(call, result, &fault);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_filing_ruled);
+}
+
+
+/*
+ * Whether there is something that the caller may go on from, and this goes no
+ * further.  What is another's reads like what is not there.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_filing_extended(ngx_http_lockbox_admin_call_t *call,
+    const ngx_lockbox_workflow_result_t *result, ngx_lockbox_fault_t *fault)
+{
+    time_t                          begins, ends;
+    ngx_int_t                       rc;
+    ngx_lockbox_body_filing_t      *filing;
+    ngx_http_lockbox_filing_t      *filed;
+    ngx_http_lockbox_admin_case_t   old;
+
+    filed = call->data;
+    filing = &filed->body;
+    rc = NGX_DECLINED;
+
+    if (result->decision == NGX_LOCKBOX_ALLOW) {
+        rc = ngx_http_lockbox_admin_case_old(call, &filing->extends,
+                                             result->request, &old);
+    }
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK
+        || !ngx_lockbox_text_same(&old.engineer_iss, &call->identity.iss)
+        || !ngx_lockbox_text_same(&old.engineer_sub, &call->identity.sub)
+        || !ngx_lockbox_text_among(&old.state, ngx_http_lockbox_extendable)
+        || ngx_http_lockbox_admin_window(call, &old, &begins, &ends)
+           != NGX_OK)
+    {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      ngx_http_lockbox_not_extendable,
+                                      "/extends");
+    }
+
+    if (begins > ngx_time()) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It has not begun yet.", "/extends");
+    }
+
+    if (!ngx_lockbox_scope_within(&filing->scope, &old.scope)) {
+        return ngx_lockbox_json_fault(call->request->pool, fault,
+                                      "It opens more than the request that "
+                                      "it extends.", "/access");
+    }
+
+    return NGX_OK;
+}
+
+
+/* What the tenant's policy does not allow is not asked for. */
 
 static void
 ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
@@ -248,6 +359,13 @@ ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
+    ngx_http_lockbox_filing_send(call);
+}
+
+
+static void
+ngx_http_lockbox_filing_send(ngx_http_lockbox_admin_call_t *call)
+{
     call->leg->request_id = call->id;
 
     if (ngx_http_lockbox_admin_intent(call) != NGX_OK) {
@@ -255,7 +373,7 @@ ngx_http_lockbox_filing_ruled(ngx_http_lockbox_admin_call_t *call,
     }
 
     ngx_http_lockbox_admin_step(call, "file",
-                                ngx_http_lockbox_filing_args(call, filing),
+                                ngx_http_lockbox_filing_args(call, call->data),
                                 ngx_http_lockbox_filed);
 }
 
@@ -379,6 +497,7 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_admin_policy_seal(&filed->policy, &seal);
     ngx_str_set(&seal.stage, "engineer");
     ngx_str_set(&seal.decision, "request");
+    seal.extends = filing->extends;
 
     said = ngx_http_lockbox_filing_said(call->request->pool, filing);
 
@@ -395,7 +514,12 @@ ngx_http_lockbox_filing_args(ngx_http_lockbox_admin_call_t *call,
                   "duration", (json_int_t) filing->duration,
                   "access", ngx_lockbox_json_text(&access));
 
-    if (json_object_update(request, said) != 0) {
+    if (json_object_update(request, said) != 0
+        || (filing->extends.len != 0
+            && ngx_lockbox_json_set(request, "extends",
+                                    ngx_lockbox_json_text(&filing->extends))
+               != NGX_OK))
+    {
         json_decref(request);
         return NULL;
     }
@@ -448,11 +572,19 @@ ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
     u_char                             *p;
     ngx_str_t                           location;
     ngx_http_request_t                 *r;
+    ngx_lockbox_fault_t                 fault;
     ngx_http_lockbox_admin_loc_conf_t  *lcf;
 
     if (result->stale && ++call->attempts < NGX_HTTP_LOCKBOX_FILINGS) {
         ngx_http_lockbox_admin_policy_look(call,
                                            ngx_http_lockbox_filing_ruled);
+        return;
+    }
+
+    if (result->decision == NGX_LOCKBOX_INVALID_MEMBER) {
+        ngx_str_set(&fault.member, "/extends");
+        fault.reason = ngx_http_lockbox_not_extendable;
+        ngx_http_lockbox_admin_refuse_member(call, &fault);
         return;
     }
 
@@ -512,10 +644,18 @@ ngx_http_lockbox_shown(ngx_http_lockbox_admin_call_t *call,
 json_t *
 ngx_http_lockbox_admin_about(ngx_http_lockbox_admin_call_t *call)
 {
+    return ngx_http_lockbox_admin_about_other(call, &call->id);
+}
+
+
+json_t *
+ngx_http_lockbox_admin_about_other(ngx_http_lockbox_admin_call_t *call,
+    const ngx_str_t *id)
+{
     return json_pack("{s:o, s:o, s:o}",
                      "actor", ngx_http_lockbox_admin_actor(&call->identity),
                      "tenant", ngx_lockbox_json_text(&call->tenant),
-                     "id", ngx_lockbox_json_text(&call->id));
+                     "id", ngx_lockbox_json_text(id));
 }
 
 

@@ -20,6 +20,9 @@ typedef struct {
 } ngx_http_lockbox_seals_t;
 
 
+static ngx_int_t ngx_http_lockbox_case_read(
+    ngx_http_lockbox_admin_call_t *call, const ngx_str_t *id,
+    const json_t *fields, time_t now, ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_fields(ngx_pool_t *pool,
     const json_t *fields, ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_number(const json_t *fields,
@@ -30,7 +33,7 @@ static ngx_int_t ngx_http_lockbox_case_said(ngx_pool_t *pool,
     const json_t *object, const char *const *names, ngx_str_t *hash);
 static ngx_int_t ngx_http_lockbox_case_verify(
     ngx_http_lockbox_admin_call_t *call,
-    const ngx_http_lockbox_seals_t *stored,
+    const ngx_http_lockbox_seals_t *stored, time_t now,
     ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_asked(
     ngx_http_lockbox_admin_case_t *request);
@@ -58,6 +61,38 @@ ngx_int_t
 ngx_http_lockbox_admin_case_open(ngx_http_lockbox_admin_call_t *call,
     const json_t *fields, ngx_http_lockbox_admin_case_t *request)
 {
+    ngx_int_t  rc;
+
+    rc = ngx_http_lockbox_case_read(call, &call->id, fields, ngx_time(),
+                                    request);
+
+    return rc == NGX_OK ? ngx_http_lockbox_case_deciders(call, request) : rc;
+}
+
+
+ngx_int_t
+ngx_http_lockbox_admin_case_old(ngx_http_lockbox_admin_call_t *call,
+    const ngx_str_t *id, const json_t *fields,
+    ngx_http_lockbox_admin_case_t *request)
+{
+    time_t   now;
+    int64_t  ended;
+
+    now = ngx_time();
+
+    if (ngx_http_lockbox_case_number(fields, "ended_at", &ended) == NGX_OK) {
+        now = ngx_min(now, (time_t) (ended / 1000));
+    }
+
+    return ngx_http_lockbox_case_read(call, id, fields, now, request);
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_case_read(ngx_http_lockbox_admin_call_t *call,
+    const ngx_str_t *id, const json_t *fields, time_t now,
+    ngx_http_lockbox_admin_case_t *request)
+{
     ngx_int_t                  rc;
     ngx_pool_t                *pool;
     ngx_http_lockbox_seals_t   stored;
@@ -65,6 +100,7 @@ ngx_http_lockbox_admin_case_open(ngx_http_lockbox_admin_call_t *call,
     pool = call->request->pool;
 
     ngx_memzero(request, sizeof(ngx_http_lockbox_admin_case_t));
+    request->id = *id;
 
     rc = ngx_http_lockbox_case_fields(pool, fields, request);
 
@@ -73,18 +109,14 @@ ngx_http_lockbox_admin_case_open(ngx_http_lockbox_admin_call_t *call,
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_http_lockbox_case_verify(call, &stored, request);
-    }
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_lockbox_case_deciders(call, request);
+        rc = ngx_http_lockbox_case_verify(call, &stored, now, request);
     }
 
     if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
                       "lockbox: the stored request \"%V\" of the tenant "
                       "\"%V\" is not what was sealed",
-                      &call->id, &call->tenant);
+                      id, &call->tenant);
     }
 
     return rc;
@@ -244,7 +276,7 @@ ngx_http_lockbox_said_hash(ngx_pool_t *pool, json_t *said, ngx_str_t *hash)
 
 static ngx_int_t
 ngx_http_lockbox_case_verify(ngx_http_lockbox_admin_call_t *call,
-    const ngx_http_lockbox_seals_t *stored,
+    const ngx_http_lockbox_seals_t *stored, time_t now,
     ngx_http_lockbox_admin_case_t *request)
 {
     ngx_int_t                      rc;
@@ -256,7 +288,7 @@ ngx_http_lockbox_case_verify(ngx_http_lockbox_admin_call_t *call,
                                         ngx_http_lockbox_module);
     pool = call->request->pool;
 
-    subject.request = call->id;
+    subject.request = request->id;
     subject.tenant = call->tenant;
     subject.engineer_iss = request->engineer_iss;
     subject.engineer_sub = request->engineer_sub;
@@ -276,8 +308,8 @@ ngx_http_lockbox_case_verify(ngx_http_lockbox_admin_call_t *call,
     }
 
     rc = ngx_lockbox_seal_open(pool, &mcf->accepted, &mcf->grant_issuer,
-                               stored->texts, stored->n, ngx_time(),
-                               &subject, request->seals);
+                               stored->texts, stored->n, now, &subject,
+                               request->seals);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -364,6 +396,44 @@ ngx_http_lockbox_case_name(ngx_pool_t *pool, const ngx_str_t *iss,
     p = ngx_cpymem(p, iss->data, iss->len);
     *p++ = ' ';
     ngx_memcpy(p, sub->data, sub->len);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request, time_t *begins,
+    time_t *ends)
+{
+    ngx_uint_t                      n;
+    const ngx_lockbox_seal_t       *approved;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    /* handed back, it was approved all the same */
+
+    n = request->nseals;
+
+    if (ngx_lockbox_text_is(&request->state, "completed")) {
+        n -= ngx_lockbox_text_is(&request->seals[n - 1].decision, "complete");
+    }
+
+    approved = ngx_lockbox_seal_approved(request->seals, n,
+                                         conf->manager_needed,
+                                         ngx_http_lockbox_admin_customers(conf,
+                                                            &call->tenant));
+    if (approved == NULL) {
+        ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
+                      "lockbox: the request \"%V\" of the tenant \"%V\" is "
+                      "stored as approved without the approvals it needs",
+                      &request->id, &call->tenant);
+        return NGX_ERROR;
+    }
+
+    *begins = (time_t) ngx_lockbox_seal_begins(approved);
+    *ends = *begins + (time_t) request->duration;
 
     return NGX_OK;
 }

@@ -19,6 +19,7 @@
 
 
 typedef struct {
+    ngx_str_t              id;
     ngx_str_t              state;         /* Redis's word: order, no more */
     int64_t                version;
     int64_t                duration;      /* sealed */
@@ -46,13 +47,31 @@ ngx_int_t ngx_http_lockbox_admin_case_open(
     ngx_http_lockbox_admin_case_t *request);
 
 /*
+ * The same of the request that another one extends: as of its end, if it is
+ * over, for seals do not count as long as history; and its approvals go on
+ * record with it, not with the other one.
+ */
+ngx_int_t ngx_http_lockbox_admin_case_old(
+    ngx_http_lockbox_admin_call_t *call, const ngx_str_t *id,
+    const json_t *fields, ngx_http_lockbox_admin_case_t *request);
+
+/*
+ * The window of a request that was approved, Unix seconds, as it follows from
+ * the seals alone.  NGX_OK; NGX_ERROR, with a line in the error log, when
+ * approvals are missing.
+ */
+ngx_int_t ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_admin_case_t *request, time_t *begins,
+    time_t *ends);
+
+/*
  * Seals a step of the caller's.  "seal" comes with engineer, version,
- * duration, stage, decision and prev; the rest is filled in.  "said" (borrowed,
- * NULL stands for no memory) is what the caller has written: its hash is
- * sealed, and of all steps but the filing, which is the request itself, it is
- * kept with the decision.  "access" becomes the JSON text of the scope,
- * "decision" that of the decision with its seal, both pool memory.  NGX_ERROR
- * without memory or when OpenSSL refuses.
+ * duration, stage, decision, prev, extends and begins; the rest is filled in.
+ * "said" (borrowed, NULL stands for no memory) is what the caller has written:
+ * its hash is sealed, and of all steps but the filing, which is the request
+ * itself, it is kept with the decision.  "access" becomes the JSON text of the
+ * scope, "decision" that of the decision with its seal, both pool memory.
+ * NGX_ERROR without memory or when OpenSSL refuses.
  */
 ngx_int_t ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
@@ -73,10 +92,12 @@ ngx_int_t ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
 json_t *ngx_http_lockbox_admin_decider(const ngx_lockbox_seal_t *seal);
 
 /*
- * The arguments of a step about the request that the path names: actor,
- * tenant, id.  A new reference, NULL without memory.
+ * The arguments of a step about the request that the path names, or another
+ * one of its tenant: actor, tenant, id.  A new reference, NULL without memory.
  */
 json_t *ngx_http_lockbox_admin_about(ngx_http_lockbox_admin_call_t *call);
+json_t *ngx_http_lockbox_admin_about_other(
+    ngx_http_lockbox_admin_call_t *call, const ngx_str_t *id);
 
 
 #endif /* _NGX_HTTP_LOCKBOX_ADMIN_SEALS_H_INCLUDED_ */

@@ -6,6 +6,7 @@
 #include <ngx_core.h>
 
 #include "ngx_lockbox_body.h"
+#include "ngx_lockbox_name.h"
 #include "ngx_lockbox_text.h"
 #include "ngx_lockbox_unicode.h"
 
@@ -45,7 +46,7 @@ const char *const  ngx_lockbox_body_reasons[] = {
 
 
 static const char *const  ngx_lockbox_body_filing_members[] = {
-    "justification", "reason", "ticket", "duration", "access", NULL
+    "justification", "reason", "ticket", "duration", "access", "extends", NULL
 };
 
 static const char *const  ngx_lockbox_body_approval_members[] = {
@@ -126,6 +127,18 @@ ngx_lockbox_body_filing(ngx_pool_t *pool, const json_t *body,
     rc = ngx_lockbox_body_ticket(pool, body, limits, &filing->ticket, fault);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    ngx_str_null(&filing->extends);
+
+    rc = ngx_lockbox_json_string(body, "extends", &filing->extends);
+
+    if (rc == NGX_ERROR
+        || (rc == NGX_OK && !ngx_lockbox_id_valid(&filing->extends)))
+    {
+        return ngx_lockbox_json_fault(pool, fault,
+                                      "It must be the id of a request.",
+                                      "/extends");
     }
 
     return ngx_lockbox_scope_parse(pool, json_object_get(body, "access"),

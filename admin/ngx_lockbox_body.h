@@ -37,6 +37,7 @@ typedef struct {
     ngx_str_t            reason;
     ngx_str_t            ticket;        /* empty: none */
     int64_t              duration;      /* seconds */
+    ngx_str_t            extends;       /* an id; empty: nothing */
     ngx_lockbox_scope_t  scope;
 } ngx_lockbox_body_filing_t;
 
@@ -63,8 +64,9 @@ typedef struct {
 /*
  * Reads the body that files a request: justification (10 to 2000 characters),
  * reason (one of the codes), duration (60 s to the limit), ticket (a line of 1
- * to 128 characters in the form of the limit), access, and nothing else.  In
- * texts each character shows, and no token stands.
+ * to 128 characters in the form of the limit), access, extends (an id, may be
+ * missing), and nothing else.  In texts each character shows, and no token
+ * stands.
  *
  * NGX_OK; NGX_DECLINED and the fault; NGX_ERROR without memory.
  */

@@ -45,18 +45,19 @@ ngx_lockbox_policy_seal_sign(ngx_pool_t *pool, const ngx_lockbox_key_t *key,
     ngx_str_t *text)
 {
     json_t                            *claims;
-    int64_t                            iat;
+    int64_t                            iat, exp;
     const ngx_str_t                   *value;
     const ngx_lockbox_policy_claim_t  *c;
 
     iat = seal->at / 1000;
+    exp = iat + NGX_LOCKBOX_POLICY_LIFE;
 
     claims = ngx_lockbox_json_own(pool,
                 json_pack("{s:o, s:o, s:I, s:I, s:I, s:I}",
                           "iss", ngx_lockbox_json_text(issuer),
                           "aud", ngx_lockbox_json_text(issuer),
                           "iat", (json_int_t) iat,
-                          "exp", (json_int_t) (iat + NGX_LOCKBOX_POLICY_LIFE),
+                          "exp", (json_int_t) exp,
                           "version", (json_int_t) seal->version,
                           "at", (json_int_t) seal->at));
     if (claims == NULL) {

@@ -104,6 +104,7 @@ static const ngx_lockbox_workflow_word_t  ngx_lockbox_workflow_words[] = {
     { ngx_string("conflict"), NGX_LOCKBOX_CONFLICT },
     { ngx_string("stale_policy"), NGX_LOCKBOX_CONFLICT },
     { ngx_string("invalid_cursor"), NGX_LOCKBOX_INVALID_MEMBER },
+    { ngx_string("invalid_extends"), NGX_LOCKBOX_INVALID_MEMBER },
     { ngx_string("too_many_requests"), NGX_LOCKBOX_TOO_MANY_REQUESTS },
     { ngx_string("clock"), NGX_LOCKBOX_INTERNAL_ERROR },
     { ngx_null_string, NGX_LOCKBOX_NOT_DECIDED }

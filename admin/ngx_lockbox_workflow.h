@@ -22,9 +22,9 @@ typedef struct {
     /*
      * NGX_LOCKBOX_ALLOW when the script did what was asked, else NOT_FOUND,
      * FORBIDDEN_ROLE, OWN_REQUEST, SAME_PERSON, CONFLICT, INVALID_MEMBER (the
-     * cursor of a list), TOO_MANY_REQUESTS, STORE_UNAVAILABLE (no usable answer: what was asked
-     * may or may not have happened), or INTERNAL_ERROR (the script refused
-     * the worker's clock).
+     * cursor of a list, "extends" of a filing), TOO_MANY_REQUESTS,
+     * STORE_UNAVAILABLE (no usable answer: what was asked may or may not have
+     * happened), or INTERNAL_ERROR (the script refused the worker's clock).
      */
     ngx_lockbox_decision_t    decision;
 

@@ -30,7 +30,9 @@
 --   id tenant state version engineer_iss engineer_sub justification reason
 --   ticket duration (s) access (JSON, opaque here) created_at answer_by (of
 --   whoever is or was last waited for) lapses_at (whatever happens before the
---   approval) approved_at expires_at ended_at (ms)
+--   approval) approved_at starts_at expires_at ended_at (ms)
+--   extends (id of the request of the same engineer and tenant that it goes on
+--   from)
 --   asked_by_stage (whose question is not answered; empty: none) remaining (ms
 --   that stage has left when it is)
 --   decisions (how many) decision:0 .. decision:n-1 (JSON; of interest here
@@ -58,8 +60,9 @@
 -- Results, in the order in which they are found: not_found (also when not
 -- visible), forbidden_role, own_request, conflict (state), same_person,
 -- conflict (version), stale_policy (decided by another version of it), clock
--- (decided_at is not Redis's time), too_many_requests (of one engineer and
--- tenant, not approved yet), ok; for lists invalid_cursor, ok.
+-- (decided_at is not Redis's time), invalid_extends (nothing that this request
+-- could extend), too_many_requests (of one engineer and tenant, not approved
+-- yet), ok; for lists invalid_cursor, ok.
 
 local LARGEST_SKEW = 5000
 local EVENTS_KEPT = 100000
@@ -94,14 +97,17 @@ local STATES = {
     }
 }
 
+-- What a request may have become for another one to extend it.
+local EXTENDABLE = { approved = true, expired = true, completed = true }
+
 -- Who may take which step, by state.  A step that judges is a decision on the
 -- request, or a question of those who may decide: not for its engineer, and
 -- not for whoever has decided.  To revoke is none, because whoever may end
 -- access may always end it.  The asker is the stage that has asked.  With
--- "most" a step can be taken so often.  A step that is ruled
--- depends on the tenant's policy.
+-- "most" a step can be taken so often, and with "begins" it says from when.
+-- A step that is ruled depends on the tenant's policy.
 local TRANSITIONS = {
-    { name = 'approve', judges = true, ruled = true, from = {
+    { name = 'approve', judges = true, begins = true, ruled = true, from = {
         awaiting_manager = { 'manager' },
         awaiting_customer = { 'customer' }
     } },
@@ -491,8 +497,23 @@ local function stage_of(fields)
 end
 
 
+-- When a request that extends another one begins unless it is approved later:
+-- at the other's end, as long as that is good.
+local function begins_of(fields)
+    local old = fields.extends and find(fields.tenant, fields.extends)
+
+    if old and old.state == 'approved' then
+        return math.floor(tonumber(old.expires_at) / 1000)
+    end
+end
+
+
 -- Was it decided on something else than what stands?
 local function is_stale(step, fields, args)
+    if step.begins and args.begins ~= begins_of(fields) then
+        return true
+    end
+
     if args.version and digits(args.version) ~= fields.version then
         return true
     end
@@ -573,10 +594,12 @@ end
 -- With a short window and a slow worker it may be over already: then the live
 -- key is, too, and the deadline is due like any other.
 local function open_window(fields, args)
-    local begins = math.floor(args.decided_at / 1000)
+    local begins = math.max(args.begins or 0,
+                            math.floor(args.decided_at / 1000))
     local expires_at = (begins + args.duration) * 1000
 
     set(fields, { state = 'approved', approved_at = digits(args.decided_at),
+                  starts_at = digits(begins * 1000),
                   expires_at = digits(expires_at) })
     write('SET', live_key(fields.tenant, fields.id), 'live',
           'PXAT', digits(expires_at))
@@ -758,6 +781,15 @@ local function count_open(index)
 end
 
 
+-- What has not begun yet is not extended, or there were no end to it.
+local function can_be_extended(request, actor)
+    local old = find(request.tenant, request.extends)
+
+    return old and is_engineer_of(old, actor) and EXTENDABLE[old.state]
+           and (tonumber(old.starts_at) or LARGEST) <= now
+end
+
+
 local function file(args)
     local request, actor = args.request, args.actor
 
@@ -787,6 +819,7 @@ local function file(args)
         ticket = request.ticket,
         duration = digits(request.duration),
         access = request.access,
+        extends = request.extends,
         engineer_iss = actor.iss,
         engineer_sub = actor.sub,
         created_at = digits(now),
@@ -795,6 +828,10 @@ local function file(args)
         decisions = '1',
         ['decision:0'] = args.decision
     })
+
+    if request.extends and not can_be_extended(request, actor) then
+        return answer('invalid_extends')
+    end
 
     if count_open(open_index(fields)) >= args.max_open then
         return answer('too_many_requests')
@@ -1186,20 +1223,23 @@ local ACTIONS = {
         max_open = 'whole', retention = 'whole',
         request = { id = 'id', tenant = 'tenant', justification = 'text',
                     reason = 'text', ticket = 'text?', duration = 'whole',
-                    access = 'text' }
+                    access = 'text', extends = 'id?' }
     } },
 
     show = { run = show, args = {
         actor = ACTOR, tenant = 'tenant', id = 'id'
     } },
 
-    -- access and duration as they stand after the decision; answer_within is
-    -- for the stage that it may open, and preapproval the decision of the
-    -- customer's that stands there already
+    -- access and duration as they stand after the decision; begins (s) as long
+    -- as what it extends is good; answer_within is for the stage that it may
+    -- open, and preapproval the decision of the customer's that stands there
+    -- already
     approve = { run = takes('approve', approve), args = {
         actor = ACTOR, tenant = 'tenant', id = 'id', version = 'whole',
         decision = 'text', decided_at = 'whole', access = 'text',
-        policy = 'count?', preapproval = 'text?', duration = 'whole', answer_within = 'whole', retention = 'whole',
+        policy = 'count?', preapproval = 'text?',
+        duration = 'whole', begins = 'whole?', answer_within = 'whole',
+        retention = 'whole',
         required = { manager = 'whole', customer = 'count' }
     } },
 

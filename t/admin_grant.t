@@ -58,6 +58,8 @@ narrowed();
 widened();
 two_grants();
 ends();
+reasons_for_an_end();
+over_for_redis();
 collecting_against_revoking();
 large_ones();
 
@@ -92,7 +94,8 @@ sub what_is_shown {
     approve('manager', $id, comment => 'Go.');
     my $shown = approve('customer', $id);
     my %times = map { $_ => delete $shown->{$_} }
-                    qw(created_at answer_by lapses_at approved_at expires_at);
+                    qw(created_at answer_by lapses_at approved_at starts_at
+                       expires_at);
     my @decided = map { delete $_->{at} } @{ $shown->{decisions} };
 
     is_deeply($shown, {
@@ -116,6 +119,8 @@ sub what_is_shown {
     is(msec($times{approved_at}), $decided, '... approved when he did');
     is(msec($times{answer_by}) > $decided + 11.9 * 3_600_000 ? 1 : 0, 1,
        '... which had time');
+    is(msec($times{starts_at}), int($decided / 1000) * 1000,
+       '... to the second');
     is(msec($times{lapses_at}), $created + (1 + 12 + 24) * 3_600_000,
        '... and would have lapsed');
     is($created <= msec($decided[0]) && msec($decided[0]) <= $decided ? 1 : 0,
@@ -372,6 +377,58 @@ sub ends {
                - $LEASE) < 1000 ? 1 : 0, 1,
            '... everywhere within the lease') if $word eq 'revoked';
     }
+}
+
+# Either side can say why, and so can the engineer; all see it.
+sub reasons_for_an_end {
+    my @cases = (
+        [ 'manager', 'revoke', 'manager' ],
+        [ 'customer', 'revoke', 'customer' ],
+        [ 'engineer-manager', 'revoke', 'manager' ],
+        [ 'engineer', 'complete', 'engineer' ],
+    );
+
+    for (@cases) {
+        my ($who, $action, $stage) = @$_;
+        my $id = approved();
+        my $reason = "It is over, says $who.";
+        my $view = took($who, $action, $id, comment => $reason);
+        my $last = $view->{decisions}[-1];
+
+        is_deeply([ @$last{qw(stage decision comment)} ],
+                  [ $stage, $action, $reason ], "$action by $who, and why");
+        is_deeply($last->{by}{sub}, $who =~ /engineer/ ? 'erin'
+                  : $who eq 'manager' ? 'mona' : 'carl', '... by name');
+        is_deeply(act('customer', 'show', $id)->json->{decisions}[-1], $last,
+                  '... for the customer to see');
+        is_deeply(act('engineer', 'show', $id)->json->{decisions}[-1], $last,
+                  '... and the engineer');
+    }
+
+    my $id = approved();
+    ok(!exists took('customer', 'revoke', $id)->{decisions}[-1]{comment},
+       'nobody has to say why');
+}
+
+# A clock here that is behind, or was set back, revives nothing that Redis has
+# seen the end of, whatever Redis says later.
+sub over_for_redis {
+    my $id = approved();
+    my $grant = collect($id);
+
+    is(outcome(knock($grant)), '200 ok', 'good by all clocks');
+
+    make_due($id);
+    $t->wait_for(sub { stored($id)->{state} eq 'expired' }, undef,
+                 'the sweep');
+    cmp_ok(decode($grant)->{payload}{exp}, '>', time,
+           'over for Redis, and not for the clock here');
+    eventually($grant, qr/^401 (?:expired|not_live)$/);
+    like(outcome(knock($grant)), qr/^401 /, '... is over (W22)');
+
+    redis('SET', live_key($id), 'live', 'PX', 60_000);
+    like(outcome(knock($grant)), qr/^401 /, '... for good (W22)')
+        for 1 .. 3;
 }
 
 # Whatever was collected meanwhile is worth nothing after the answer (W08).

@@ -121,6 +121,10 @@ sub filings {
             'not\u0069ng'),
         [ 'a/b~c' => 1, '/a~1b~0c' ],
     );
+
+    # nobody files for another one (W03)
+    push @wrong, map { [ $_ => '"emil"' ] }
+                     qw(beneficiary on_behalf_of engineer_sub sub);
     my @right = (
         map({ [ justification => $_ ] } '"ten chars."', '"' . 'x' x 2000 . '"',
             '"' . "\xf0\x9f\x98\x80" x 10 . '"',
@@ -138,7 +142,9 @@ sub filings {
         my $text = shown($value);
 
         $member //= '/' . $name =~ s/\\u0069/i/r;
-        refused("$name $text", "400 invalid_member $member",
+        my $case = $text eq '"emil"' ? ' (W03)' : '';
+
+        refused("$name $text$case", "400 invalid_member $member",
                 sub { post_filing(filing_text($name => $value)) });
     }
 

@@ -33,6 +33,7 @@ who_speaks();
 no_customer_needed();
 seals();
 redis_alone();
+an_extension();
 
 done_testing();
 
@@ -532,4 +533,27 @@ sub redis_alone {
     put_record(1, $record);
     is(approve('manager', $id)->{state}, 'awaiting_customer',
        '... is none');
+}
+
+# What goes on from another request begins at its end, whoever stood in.
+sub an_extension {
+    no_policy();
+    set_policy(preapprovals => [triage()]);
+
+    my $old = passed({});
+    my $end = decode(collect($old->{id}))->{payload}{exp};
+    my $new = passed({ extends => $old->{id} });
+
+    is($new->{state}, 'approved', 'an extension is stood in for');
+    is($new->{decisions}[1]{preapproval}, 'triage', '... too');
+    is_deeply([ map { decode($_)->{payload}{begins} }
+                (seals_of($new->{id}))[1, 2] ], [ $end, $end ],
+              '... from the end of the other one');
+    is(decode(collect($new->{id}))->{payload}{nbf}, $end,
+       '... where its grant begins');
+
+    set_policy(preapprovals => [triage()], max_duration => 1800);
+    is(outcome(ask('engineer', 'POST', $REQUESTS,
+                   json => filing(extends => $old->{id}))),
+       '400 invalid_member', 'and is no longer than the policy allows');
 }

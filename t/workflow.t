@@ -101,6 +101,7 @@ whole_life();
 manager_alone();
 approvals_in_numbers();
 so_many_at_a_time();
+extensions();
 questions();
 the_whole_life_is_capped();
 versions();
@@ -448,6 +449,106 @@ sub so_many_at_a_time {
     is($file->(6)->{result}, 'ok', '... which makes room');
     is_deeply([ sort @{ redis('ZRANGE', $ask, 0, -1) } ], [ id(1), id(6) ],
               '... and what is past its time is gone');
+}
+
+# What goes on from another request begins at its end, and the approval says
+# so; that end is looked at when the approval is written.
+sub extensions {
+    my $new = id(2);
+    my %new = (id => $new);
+    my $file = sub {
+        return file($_[0] // 'engineer',
+                    request => { id => $new, extends => $ID });
+    };
+
+    my %extended = (
+        'approved' => 'ok', 'completed' => 'ok', 'expired, due' => 'ok',
+        'expired, swept' => 'ok',
+        map({ $_ => 'invalid_extends' } 'awaiting_manager',
+            'awaiting_customer', 'needs_info of the manager', 'denied',
+            'cancelled', 'revoked', 'lapsed, swept',
+            'lapsed, due at the manager'),
+    );
+
+    for my $name (sort keys %extended) {
+        fresh($name);
+        my $before = dump_keys();
+
+        is($file->()->{result}, $extended{$name}, "extending what is $name");
+        is(dump_keys(), $before, '... changes nothing')
+            if $extended{$name} ne 'ok';
+    }
+
+    fresh('approved');
+    my $before = dump_keys();
+    is($file->('other-engineer')->{result}, 'invalid_extends',
+       'extending another\'s');
+    is(file('engineer', request => { id => $new, tenant => 'globex',
+                                     extends => $ID })->{result},
+       'invalid_extends', 'extending another tenant\'s');
+    is(file('engineer', request => { id => $new, extends => id(3) })
+           ->{result}, 'invalid_extends', 'extending nothing');
+    is(file('engineer', request => { id => $new, extends => $new })
+           ->{result}, 'invalid_extends', 'extending itself');
+    redis('HSET', request_key(), starts_at => now() + 60_000);
+    is($file->()->{result}, 'invalid_extends', 'extending what has not begun');
+    redis('HSET', request_key(), starts_at => stored()->{approved_at});
+
+    # begins, and what comes of it; the other one is good, or not any more
+    my $ends = stored()->{expires_at} / 1000;
+    my @cases = (
+        [ $ends, 1, 'ok' ], [ $ends - 1, 1, 'conflict' ],
+        [ $ends + 1, 1, 'conflict' ], [ undef, 1, 'conflict' ],
+        [ undef, 0, 'ok' ], [ $ends, 0, 'conflict' ],
+    );
+
+    for (@cases) {
+        my ($begins, $live, $result) = @$_;
+
+        fresh('approved');
+        redis('HSET', request_key(), expires_at => $ends * 1000,
+              approved_at => now());
+        $file->();
+        did('approve', 'manager', %new, begins => $ends);
+        did('revoke', 'customer') if !$live;
+        $before = dump_keys();
+
+        my $reply = step('approve', 'customer', %new, begins => $begins);
+        my $name = ($begins ? 'from ' . ($begins - $ends) : 'at once')
+                   . ($live ? '' : ', for the other one is over');
+
+        is($reply->{result}, $result, "an extension $name");
+
+        if ($result ne 'ok') {
+            is(dump_keys(), $before, '... changes nothing');
+            next;
+        }
+
+        my $fields = $reply->{fields};
+        my $starts = $begins ? $ends
+                             : int($fields->{approved_at} / 1000);
+        is($fields->{starts_at}, $starts * 1000, '... starts then');
+        is($fields->{expires_at}, ($starts + $DURATION) * 1000,
+           '... for its own time');
+        is(redis('PEXPIRETIME', "lockbox:grant:{acme}:$new"),
+           $fields->{expires_at}, '... which its live key has');
+    }
+
+    # approved so late that the other one is all but over: never before that
+    fresh('approved');
+    $file->();
+    did('approve', 'manager', %new, begins => stored()->{expires_at} / 1000);
+    my $soon = int(now() / 1000) + 2;
+    redis('HSET', request_key(), expires_at => $soon * 1000);
+    my $decided = now() + 4000;
+    my $fields = did('approve', 'customer', %new, begins => $soon,
+                     decided_at => $decided);
+    is($fields->{starts_at}, int($decided / 1000) * 1000,
+       'never before the approval');
+
+    fresh('awaiting_customer');
+    is(step('approve', 'customer', begins => int(now() / 1000) + 60)
+           ->{result}, 'conflict', 'what extends nothing begins when approved');
 }
 
 # The clock of the stage that asks stands still, nobody's decision is counted,

@@ -24,7 +24,7 @@ static const char *const  mutate_lines[] = {
 
 static const char *const  mutate_names[] = {
     "justification", "reason", "ticket", "duration", "access", "version",
-    "comment", "service", "methods", "paths", "labels", "type", "x", NULL
+    "comment", "extends", "service", "methods", "paths", "labels", "type", "x", NULL
 };
 
 #include "mutate.h"
@@ -143,6 +143,29 @@ is_prose(const json_t *body, const char *name, size_t min, size_t max)
     p = json_string_value(json_object_get(body, name));
 
     return n >= min && n <= max && !is_hiding(p) && !is_telling(p);
+}
+
+
+static ngx_uint_t
+is_id(const json_t *body, const char *name)
+{
+    const char  *p, *form;
+
+    p = json_string_value(json_object_get(body, name));
+
+    if (p == NULL || strlen(p) != 36) {
+        return 0;
+    }
+
+    for (form = "xxxxxxxx-xxxx-7xxx-8xxx-xxxxxxxxxxxx"; *form; form++, p++) {
+        if (!strchr(*form == 'x' ? "0123456789abcdef"
+                    : *form == '8' ? "89ab" : *form == '7' ? "7" : "-", *p))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -304,6 +327,14 @@ is_filing(const json_t *body, ngx_uint_t pattern)
 
     } else if (pattern) {
         return 0;
+    }
+
+    if (!is_missing(body, "extends")) {
+        members++;
+
+        if (!is_id(body, "extends")) {
+            return 0;
+        }
     }
 
     return json_object_size(body) == members

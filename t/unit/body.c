@@ -218,6 +218,13 @@ static const row_t  filings[] = {
     { "access", "[]", "/access", 0 },
     { "access", "[1]", "/access/0", 0 },
 
+    { "extends", "\"0192f3a4-b5c6-7d8e-9f01-23456789abcd\"", NULL, 0 },
+    { "extends", "\"0192f3a4-b5c6-7d8e-9f01-23456789abc\"", "/extends", 0 },
+    { "extends", "\"0192f3a4-b5c6-7d8e-9f01-23456789abcD\"", "/extends", 0 },
+    { "extends", "\"\"", "/extends", 0 },
+    { "extends", "null", "/extends", 0 },
+    { "extends", "1", "/extends", 0 },
+
     { "colour", "1", "/colour", 0 },
     { "version", "1", "/version", 0 }
 };
@@ -257,6 +264,7 @@ test_filing(ngx_pool_t *pool)
     is_text(&got.justification, "mailbox is stuck", "its justification");
     is_text(&got.reason, "customer_initiated_support", "its reason");
     is_text(&got.ticket, "SR-4711", "its ticket");
+    is(got.extends.len, 0, "that extends nothing");
     is(got.duration, 7200, "its duration");
     is(got.scope.nelts, 1, "its access");
     is_text(&got.scope.elts[0].paths.elts[0], "/a/", "and where to");
