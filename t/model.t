@@ -41,6 +41,8 @@ my $SLACK = 60_000;
 my %WITHIN = (manager => 3600, customer => 10800, engineer => 14400);
 my @MINUTES = (7, 21, 42, 70, 140, 280);
 
+my $NOTHING = '01980000-0000-7000-8000-000000000000';
+
 # of all that is approved beforehand
 my $UNTIL = POSIX::strftime('%Y-%m-%dT00:00:00Z', gmtime(time + 30 * 86_400));
 
@@ -289,8 +291,26 @@ sub invent_filing {
             (rand() < 0.5 ? (ticket => 'SR-' . int rand 1000) : ()),
             duration => one_of(600, 3600, 14400),
             access => [ map { invent_item($tenant) } 1 .. $items ],
+            invent_extension($play, $tenant),
         },
     };
+}
+
+# The name of a request that is to go on, mostly one for which that can be, and
+# some of its access.
+sub invent_extension {
+    my ($play, $tenant) = @_;
+
+    my $named = $play->{named};
+    my @names = sort keys %$named;
+    my @good = grep { $named->{$_}{tenant} eq $tenant
+                      && $named->{$_}{state} =~ /^(?:app|exp|com)/ } @names;
+    my $name = one_of((@good) x 8, @names);
+
+    return if !defined $name || rand() < (@good ? 0.3 : 0.9);
+    return (extends => $name,
+            access => rand() < 0.7 ? $named->{$name}{access}
+                                   : changed_access($named->{$name}{access}));
 }
 
 # What a customer allows no more, and what he allows beforehand.
@@ -419,7 +439,8 @@ sub run_model {
     my $person = $step->{who} && $play->{slot}{people}{ $step->{who} };
 
     if ($action eq 'file') {
-        my $answer = $model->file($person, @$step{qw(tenant body)}, $now);
+        my $answer = $model->file($person, $step->{tenant},
+            filing_body($play, $step), $now, extended_by($play, $step));
 
         $play->{named}{ $step->{name} } = $answer->{request}
             if $answer->{request};
@@ -442,6 +463,25 @@ sub run_model {
     }
 
     return undef;
+}
+
+# Who extends what is not in a shorter version extends nothing that is there.
+sub filing_body {
+    my ($play, $step) = @_;
+
+    return $step->{body} if !defined $step->{body}{extends};
+
+    my $extended = extended_by($play, $step) // {};
+
+    return { %{ $step->{body} }, extends => $extended->{id} // $NOTHING };
+}
+
+sub extended_by {
+    my ($play, $step) = @_;
+
+    my $name = $step->{body}{extends};
+
+    return defined $name ? $play->{named}{$name} : undef;
 }
 
 sub policy_body {
@@ -590,7 +630,8 @@ sub step_bytes {
         if $step->{action} eq 'policy';
 
     my @body = !$step->{body} ? ()
-        : (json => $step->{action} eq 'file' ? $step->{body}
+        : (json => $step->{action} eq 'file'
+                   ? filing_body($slot->{play}, $step)
                    : body_of($step, $request));
     my $uri = '/lockbox/v1/tenants/'
             . ($request ? $request->{tenant} : $step->{tenant}) . '/requests'
@@ -761,7 +802,7 @@ sub check_members {
 
     expect($play, "$what: id", $json->{id}, $request->{id});
     expect($play, "$what: window", int(msec($json->{expires_at}) / 1000)
-           - int(msec($json->{approved_at}) / 1000), $view->{duration})
+           - int(msec($json->{starts_at}) / 1000), $view->{duration})
         if defined $view->{expires_at} && $view->{state} ne 'expired';
 
     for my $member (sort keys %$view) {
@@ -852,6 +893,7 @@ sub check_knock {
 
     my $expected = !$request->{grant} ? 'malformed_token'
         : $state ne 'approved' ? $state
+        : $request->{starts_at} > $asked->{now} ? 'not_yet_valid'
         : !(grep { $_->{service} eq 'mail' } @{ $request->{access} })
             ? 'wrong_service'
         : Test::Lockbox::Model::opens($request, 'GET', 'mail',

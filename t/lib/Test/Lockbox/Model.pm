@@ -62,7 +62,7 @@ sub requests {
 # Each answers { word, status } and what belongs to the word: request, state
 # and version, or member, one of which must be named.
 sub file {
-    my ($self, $person, $tenant, $body, $now) = @_;
+    my ($self, $person, $tenant, $body, $now, $extended) = @_;
 
     return answer('forbidden_role') unless $person->{roles}{engineer};
 
@@ -73,14 +73,17 @@ sub file {
 
     return answer('too_many_requests') if $open >= $self->{max_open};
 
-    my @beyond = $self->beyond($tenant, $body, @$body{qw(access duration)});
+    my @beyond = (
+        defined $body->{extends}
+            ? not_extended($person, $tenant, $body, $extended, $now) : (),
+        $self->beyond($tenant, $body, @$body{qw(access duration)}));
 
     return answer('invalid_member', member => \@beyond) if @beyond;
 
     my $within = $self->{within};
     my $request = {
         tenant => $tenant, state => 'awaiting_manager', version => 1,
-        author => $person, body => $body, duration => $body->{duration},
+        author => $person, body => $body, extended => $extended, duration => $body->{duration},
         access => $body->{access}, decisions => [], asked_by => undef,
         created_at => $now, answer_by => $now + 1000 * $within->{manager},
         lapses_at => $now + 1000 * ($within->{manager} + $within->{customer}
@@ -115,6 +118,20 @@ sub step {
     }
 
     return answer('ok');
+}
+
+# Why there is no more of that: it is not his there, it has not begun or has
+# not ended well, or it had less.
+sub not_extended {
+    my ($person, $tenant, $body, $extended, $now) = @_;
+
+    return '/extends' if !$extended || $extended->{tenant} ne $tenant
+        || !same_person($person, $extended->{author})
+        || state($extended, $now) !~ /^(?:approved|expired|completed)$/
+        || state($extended, $now) eq 'approved'
+           && $extended->{starts_at} > $now;
+
+    return wider($extended, { access => $body->{access} });
 }
 
 # In the order in which a caller learns: whether it is there, whether it is
@@ -219,9 +236,12 @@ sub advance {
         return;
     }
 
-    $request->{state} = 'approved';
-    $request->{approved_at} = $now;
-    $request->{expires_at} = $now + 1000 * $request->{duration};
+    my $old = $request->{extended};
+    my $begins = $old && state($old, $now) eq 'approved' ? $old->{expires_at}
+                                                         : $now;
+
+    @$request{qw(state approved_at starts_at expires_at)}
+        = ('approved', $now, $begins, $begins + 1000 * $request->{duration});
 }
 
 sub stand_in {
@@ -510,8 +530,8 @@ sub view {
     return {
         (map { $_ => $request->{$_} }
              qw(tenant version duration access created_at answer_by lapses_at
-                approved_at expires_at decisions)),
-        (map { $_ => $body->{$_} } qw(justification reason ticket)),
+                approved_at starts_at expires_at decisions)),
+        (map { $_ => $body->{$_} } qw(justification reason ticket extends)),
         state => $state,
         asked_by_stage => $request->{asked_by},
         ended_at => $state eq $request->{state} ? $request->{ended_at}
