@@ -247,8 +247,8 @@ sub invent {
     my $dice = rand;
 
     return { %step, action => 'pass', minutes => one_of(@MINUTES) }
-        if $dice < ($request->{state} eq 'approved' ? 0.03 : 0.09);
-    return { %step, action => 'sweep' } if $dice < 0.12;
+        if $dice < likelihood_of_time($request);
+    return { %step, action => 'sweep' } if rand() < 0.03;
 
     my @possible = map {
         my $who = $_;
@@ -262,6 +262,14 @@ sub invent {
     $step{body} = invent_body($step{action}, $request);
 
     return \%step;
+}
+
+# While a question is open only the cap on the whole life counts.
+sub likelihood_of_time {
+    my ($request) = @_;
+
+    return $request->{state} eq 'needs_info' ? 0.3
+         : $request->{state} eq 'approved' ? 0.03 : 0.09;
 }
 
 sub likelihood {

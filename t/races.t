@@ -162,12 +162,14 @@ my $sweeps = $one->redis_client;
 my $script = redis('SCRIPT', 'LOAD', workflow());
 my $last_event = '0-0';
 my $rounds_run = 0;
+my $open;
 my %read_to;
 
 race_steps('two workers', lanes($one, 2));
 race_all('two workers', lanes($one, 2));
 race_all('two instances', lane($one), lane($two));
 race_pairs(lane($one), lane($two));
+race_extensions(lane($one), lane($two));
 
 # the version alone tells the second decision of a stage from the first
 $managers = 2;
@@ -329,7 +331,8 @@ sub was_race {
 sub run_round {
     my ($before, $lanes, $number, %race) = @_;
 
-    my $id = ref $before eq 'CODE' ? $before->() : prepare($before);
+    my ($id, $other) = ref $before eq 'CODE' ? $before->()
+                                             : prepare($before);
     my $early = $race{early_grant} ? collect($id) : undef;
     my $looked_at = $race{runners}[1][1] eq 'show';
     my @order = $number % 2 && !$looked_at ? (1, 0) : (0, 1);
@@ -338,15 +341,19 @@ sub run_round {
             : $number % 3 ? rand $LONGEST_GAP : 0;
 
     my $round = { id => $id, number => ++$rounds_run, wrong => [],
-                  before => $before, early => $early, lanes => \@lanes };
+                  before => $before, early => $early, lanes => \@lanes,
+                  other => $other };
 
     my @responses = fire(map {
-        my ($who, $action, $body) = @{ $race{runners}[$_] };
+        my ($who, $action, $body, $elsewhere) = @{ $race{runners}[$_] };
+        my $where = uri($elsewhere ? $other : $id, $action);
         my $tag = tag($round, $_);
 
         [ $lanes[$_], $action eq 'show' ? ('GET', uri($id))
             : $action eq 'policy' ? ('PUT', $POLICY, json => $body)
-            : ('POST', uri($id, $action), json => $body),
+            : $action eq 'extend'
+                ? ('POST', $REQUESTS, json => filing(extends => $id))
+            : ('POST', $where, json => $body),
           token => token_of($who), headers => { 'User-Agent' => $tag },
           after => $_ == $order[1] ? $gap : 0 ];
     } @order);
@@ -365,11 +372,19 @@ sub run_round {
 sub prepare {
     my ($before) = @_;
 
+    forget_open();
+
     my $id = file();
     approve($_, $id)
         for ($managers == 1 ? qw(manager customer) : ())[0 .. $#$before - 1];
 
     return $id;
+}
+
+# What other rounds have left waiting does not count against the engineer.
+sub forget_open {
+    $open //= redis('KEYS', 'lockbox:{acme}:open:*')->[0] // return;
+    redis('DEL', $open);
 }
 
 sub tag {
@@ -496,20 +511,20 @@ sub shown {
     return "$request->{version} $request->{state}";
 }
 
+sub new_events {
+    my @new = @{ redis('XRANGE', 'lockbox:{acme}:events', "($last_event",
+                       '+') };
+
+    $last_event = $new[-1][0] if @new;
+
+    return map { { @{ $_->[1] } } } @new;
+}
+
 # The events of the round's request, of those that came since the last look.
 sub events {
     my ($round) = @_;
 
-    my @new = @{ redis('XRANGE', 'lockbox:{acme}:events', "($last_event",
-                       '+') };
-    my @events;
-
-    for my $entry (@new) {
-        my %event = @{ $entry->[1] };
-
-        $last_event = $entry->[0];
-        push @events, \%event if $event{id} eq $round->{id};
-    }
+    my @events = grep { ($_->{id} // '') eq $round->{id} } new_events();
 
     for my $i (1 .. $#events) {
         wrong($round, 'an event of before its forerunner')
@@ -616,6 +631,7 @@ sub lead_to {
     my ($stand) = @_;
 
     redis('DEL', 'lockbox:{acme}:policy');
+    forget_open();
 
     my $id = file();
     my $version = 1;
@@ -709,6 +725,79 @@ sub judge_pair {
     expect($round, $request->{version}, $changing, 'versions');
     expect($round, redis('EXISTS', live_key($round->{id})),
            $request->{state} eq 'approved' ? 1 : 0, 'live keys');
+}
+
+
+# Extensions
+
+sub race_extensions {
+    my (@lanes) = @_;
+
+    for my $end ([ 'second-customer', 'revoke' ], [ 'engineer', 'complete' ]) {
+        race("extension: its approval against $end->[1] of the other one",
+             \&lead_to_extension, \@lanes, rounds => $PAIR_ROUNDS, equal => 1,
+             judge => \&judge_extension, runners => [
+                 [ 'customer', 'approve', { version => 2 } ],
+                 [ @$end, {}, 'of the other one' ],
+             ]);
+    }
+
+    race('extension: its filing against revoke of the other one',
+         sub { lead_to($STANDS[3]) }, \@lanes, rounds => $PAIR_ROUNDS,
+         equal => 1, judge => \&judge_filing, runners => [
+             [ 'engineer', 'extend', {} ], [ 'customer', 'revoke', {} ],
+         ]);
+}
+
+sub lead_to_extension {
+    my $other = lead_to($STANDS[3]);
+    my $id = file(extends => $other);
+
+    took('manager', 'approve', $id, version => 1);
+
+    return ($id, $other);
+}
+
+# It begins at the end of the other one, or at once if that had ended before.
+sub judge_extension {
+    my ($round) = @_;
+
+    my @ids = @$round{qw(id other)};
+    my @last = map { $_->{id} } grep { $_->{version} > 2 } new_events();
+    my ($extension, $other) = map { stored($_) } @ids;
+    my $second = int($extension->{approved_at} / 1000) * 1000;
+
+    expect($round, outcome($_), '200 ok', 'an answer')
+        for @{ $round->{responses} };
+    @last = grep { $_ eq $ids[0] || $_ eq $ids[1] } @last;
+    $round->{winner} = $last[-1] eq $ids[0] ? 1 : 0;
+
+    expect($round, $extension->{expires_at} - 3_600_000,
+           $round->{winner} ? $second : $other->{expires_at}, 'its beginning');
+    expect($round, join(' ', map { redis('EXISTS', live_key($_)) } @ids),
+           '1 0', 'live keys');
+}
+
+# What has been revoked by then is extended no more.
+sub judge_filing {
+    my ($round) = @_;
+
+    my ($extend, $revoke) = map { outcome($_) } @{ $round->{responses} };
+    my @events = grep { $_ =~ /^(?:filed|revoked)/ }
+                 map { $_->{event} } new_events();
+
+    expect($round, $revoke, '200 ok', 'the revoke');
+    wrong($round, "the filing: $extend")
+        if $extend !~ /^(?:201 ok|400 invalid_member)\z/;
+    $round->{winner} = $extend =~ /^201/ ? 0 : 1;
+
+    # behind the filing of what is extended
+    expect($round, "@events[1 .. $#events]",
+           $round->{winner} ? 'revoked' : 'filed revoked', 'the events');
+
+    # so many may wait
+    took('engineer', 'cancel', $round->{responses}[0]->json->{id})
+        if !$round->{winner};
 }
 
 
@@ -899,13 +988,13 @@ sub check_records {
     }
 }
 
-# A look leaves none, and that of a policy names no request.
+# A look leaves none, and those of policies and filings name no such request.
 sub leaves_record {
     my ($round, $runner) = @_;
 
     return $round->{responses}[$runner]
         && (!$round->{runners}
-            || $round->{runners}[$runner][1] !~ /^(?:show|policy)$/);
+            || $round->{runners}[$runner][1] !~ /^(?:show|policy|extend)$/);
 }
 
 sub check_record {
@@ -917,8 +1006,9 @@ sub check_record {
 
     wrong($round, 'more than one outcome on record') if @more;
     expect($round, $record->{'event.reason'}, $word, 'the record');
-    expect($round, $record->{'lockbox.request_id'}, $round->{id},
-           'the request on record');
+    expect($round, $record->{'lockbox.request_id'},
+           $round->{runners} && $round->{runners}[$runner][3]
+               ? $round->{other} : $round->{id}, 'the request on record');
     wrong($round, "$intended intents on record")
         if $intended > 1 || $word eq 'allow' && !$intended;
 

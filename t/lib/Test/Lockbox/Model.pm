@@ -83,7 +83,8 @@ sub file {
     my $within = $self->{within};
     my $request = {
         tenant => $tenant, state => 'awaiting_manager', version => 1,
-        author => $person, body => $body, extended => $extended, duration => $body->{duration},
+        author => $person, body => $body, extended => $extended,
+        duration => $body->{duration},
         access => $body->{access}, decisions => [], asked_by => undef,
         created_at => $now, answer_by => $now + 1000 * $within->{manager},
         lapses_at => $now + 1000 * ($within->{manager} + $within->{customer}
@@ -309,11 +310,11 @@ sub needed {
 
     return $self->{approvals}{manager} if $stage eq 'manager';
 
-    my $operator = $self->{manager_only}{$tenant} ? 0
-                                                  : $self->{approvals}{customer};
     my $policy = $self->{policies}{$tenant} // { policy => {} };
 
-    return max($operator, $policy->{policy}{approvals} // 0);
+    return max($self->{manager_only}{$tenant} ? 0
+                                              : $self->{approvals}{customer},
+               $policy->{policy}{approvals} // 0);
 }
 
 # The members that go beyond the policy in force.
