@@ -118,7 +118,8 @@ sub setting_it {
 
     is($seal->{header}{typ}, 'lockbox-policy+jwt', 'it is sealed');
     is_deeply({ map { $_ => $seal->{payload}{$_} }
-                    qw(tenant version policy_hash by_iss sub prev), keys %$login },
+                    qw(tenant version policy_hash by_iss sub prev),
+                    keys %$login },
               { tenant => 'acme', version => 1, by_iss => $CUSTOMERS,
                 sub => 'carl', prev => undef, %$login,
                 policy_hash => Test::Lockbox::Policy::hash_of($policy) },

@@ -231,7 +231,8 @@ sub the_policy_wins {
                labels_never => ['secret']);
 
     is(outcome(act('manager', 'approve', $id, { version => 1 })),
-       '400 invalid_member', 'what is never granted is not, though preapproved');
+       '400 invalid_member',
+       'what is never granted is not, though preapproved');
     set_policy(preapprovals => [ triage(%$secret) ]);
     is(approve('manager', $open)->{state}, 'approved', '... but for that');
 

@@ -88,6 +88,10 @@ sub closed {
         'a filing' => sub {
             ask('engineer', 'POST', $REQUESTS, json => filing());
         },
+        'a policy' => sub {
+            ask('customer', 'PUT', '/lockbox/v1/tenants/acme/policy',
+                json => { version => 0, policy => {} });
+        },
         $id ? ('an approval' => sub {
             act('manager', 'approve', $waiting, { version => 1 });
         }, 'a collection' => sub { act('engineer', 'grant', $id) }) : (),

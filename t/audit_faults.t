@@ -71,6 +71,8 @@ for my $case (
     [ 'deny', sub { act('customer', 'deny', $id{manager},
                         { version => 2 }) } ],
     [ 'cancel', sub { act('engineer', 'cancel', $id{awaiting}) } ],
+    [ 'policy', sub { ask('customer', 'PUT', '/lockbox/v1/tenants/acme/policy',
+                          json => { version => 0, policy => {} }) } ],
     [ 'collect', sub { act('engineer', 'grant', $id{approved}) } ],
     [ 'complete', sub { act('engineer', 'complete', $id{ending}) } ],
     [ 'revoke', sub { act('customer', 'revoke', $id{ending}) } ],

@@ -63,7 +63,7 @@ read_policy(ngx_pool_t *pool, const char *text,
 
 typedef struct {
     const char  *text;
-    const char  *fault;     /* NULL: accepted; else what stands behind /policy */
+    const char  *fault;     /* NULL: accepted; else behind /policy */
     ngx_uint_t   later;     /* accepted when it is read again */
 } row_t;
 
