@@ -819,7 +819,8 @@ sub check_members {
         if ($member =~ /_(?:at|by)\z/) {
             expect_time($play, "$what: $member", $got, $expected);
         } elsif ($member eq 'decisions') {
-            check_decisions($play, $what, $got, $expected);
+            check_decisions($play, $what, $got, $expected,
+                            Test::Lockbox::Model::timeout($request, $now));
         } else {
             expect($play, "$what: $member", $got, $expected);
         }
@@ -827,7 +828,15 @@ sub check_members {
 }
 
 sub check_decisions {
-    my ($play, $what, $got, $expected) = @_;
+    my ($play, $what, $got, $expected, $timeout) = @_;
+
+    # what nobody did may be told, too
+    if ($timeout && @$got && !$got->[-1]{by}) {
+        my %last = %{ pop @$got };
+
+        delete $last{at};
+        expect($play, "$what: the last step", \%last, $timeout);
+    }
 
     expect($play, "$what: decisions", scalar @$got, scalar @$expected);
     return if @$got != @$expected;

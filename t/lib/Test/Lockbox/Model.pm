@@ -66,19 +66,19 @@ sub file {
 
     return answer('forbidden_role') unless $person->{roles}{engineer};
 
-    my $open = grep {
-        same_person($person, $_->{author}) && $_->{tenant} eq $tenant
-            && state($_, $now) =~ $OPEN
-    } $self->requests;
-
-    return answer('too_many_requests') if $open >= $self->{max_open};
-
     my @beyond = (
         defined $body->{extends}
             ? not_extended($person, $tenant, $body, $extended, $now) : (),
         $self->beyond($tenant, $body, @$body{qw(access duration)}));
 
     return answer('invalid_member', member => \@beyond) if @beyond;
+
+    my $open = grep {
+        same_person($person, $_->{author}) && $_->{tenant} eq $tenant
+            && state($_, $now) =~ $OPEN
+    } $self->requests;
+
+    return answer('too_many_requests') if $open >= $self->{max_open};
 
     my $within = $self->{within};
     my $request = {
@@ -365,6 +365,7 @@ sub sweep {
     return if $state eq $request->{state};
 
     $request->{ended_at} = due_at($request);
+    $request->{lapsed_stage} = stage_of($request);
     $request->{state} = $state;
     $request->{version}++;
 }
@@ -539,6 +540,18 @@ sub view {
                                                 : due_at($request),
         engineer => { map { $_ => $request->{author}{$_} } qw(iss sub) },
     };
+}
+
+# The end that time has made, as a step of nobody's; undef if there was none.
+sub timeout {
+    my ($request, $now) = @_;
+
+    my $state = state($request, $now);
+
+    return undef if $state !~ /^(?:lapsed|expired)\z/;
+    return { decision => $state, by => undef,
+             stage => $state eq 'lapsed' ? $request->{lapsed_stage}
+                                           // stage_of($request) : undef };
 }
 
 sub encoded {
