@@ -246,7 +246,7 @@ sub invent {
     my %step = (request => $name, watched => [ (shuffle @NAMES)[0 .. 2] ]);
     my $dice = rand;
 
-    return { %step, action => 'pass', minutes => one_of(@MINUTES) }
+    return { %step, action => 'pass', minutes => minutes_for($request) }
         if $dice < likelihood_of_time($request);
     return { %step, action => 'sweep' } if rand() < 0.03;
 
@@ -270,6 +270,13 @@ sub likelihood_of_time {
 
     return $request->{state} eq 'needs_info' ? 0.3
          : $request->{state} eq 'approved' ? 0.03 : 0.09;
+}
+
+# Then also so many that what comes behind the answer is cut short by the cap.
+sub minutes_for {
+    my ($request) = @_;
+
+    return one_of(@MINUTES, $request->{state} eq 'needs_info' ? (140) x 6 : ());
 }
 
 sub likelihood {
