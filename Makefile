@@ -11,6 +11,9 @@ TARGETS = 200000
 TOKENS  = 100000
 SEED    = $(shell date +%s)
 
+MODEL_SEQUENCES = 10000
+MODEL_SEED      = $(shell date +%s)
+
 SHELL = /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -70,6 +73,12 @@ differential: deps-test  ## compare with other readers (TARGETS, TOKENS, SEED)
 	@$(MAKE) --no-print-directory -j $(JOBS) all $(build)/differential/door
 	TARGETS=$(TARGETS) TOKENS=$(TOKENS) SEED=$(SEED) \
 	    prove --verbose -I t/lib t/differential.t
+
+.PHONY: model
+model: deps-test  ## play stories by the model (MODEL_SEQUENCES, MODEL_SEED)
+	@$(MAKE) --no-print-directory -j $(JOBS) all
+	MODEL_SEQUENCES=$(MODEL_SEQUENCES) MODEL_SEED=$(MODEL_SEED) \
+	    prove --verbose -I t/lib t/model.t
 
 .PHONY: soak
 soak: deps-test  ## kill Redis and workers under load (SOAK_SECONDS=600)
