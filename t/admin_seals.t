@@ -8,8 +8,6 @@
 use strict;
 use warnings;
 
-use JSON::PP qw(decode_json encode_json);
-
 use Lockbox::Jose qw(decode key thumbprint);
 use Test::Lockbox;
 use Test::Lockbox::Admin;
@@ -495,11 +493,7 @@ sub nothing_sealed_for_the_others {
 
 
 sub unsealed {
-    my $decision = decode_json(stored($id)->{'decision:1'});
-
-    delete $decision->{seal};
-
-    return encode_json($decision);
+    return stored($id)->{'decision:1'} =~ s/"seal":"[^"]+",//r;
 }
 
 # A grant that is out is not held open by what was done to its request.
