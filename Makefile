@@ -173,7 +173,7 @@ $(objs)/Makefile: config config.make $(build)/inputs
 	    $(linkage)=$(CURDIR) > $(CURDIR)/$(build)/configure.log \
 	    || { tail -n 20 $(CURDIR)/$(build)/configure.log >&2; exit 1; }
 
-$(assets): admin/workflow.lua admin/openapi.json config.make | $(objs)/Makefile
+$(assets): admin/workflow.lua config.make | $(objs)/Makefile
 	@$(MAKE) -s -C $(NGINX_SRC) -f $(objs)/Makefile $@
 
 $(module): $(objs)/Makefile $(assets) $(sources) $(headers)
@@ -393,6 +393,8 @@ build/lint/cppcheck: $(sources) $(headers)
 
 
 # What admin/ embeds
+
+$(assets): admin/openapi.json
 
 $(patsubst %.c,$(build)/unit/obj/%.o,$(filter admin/%,$(sources))) \
     $(patsubst %.c,$(build)/fuzz/obj/%.o,$(filter admin/%,$(sources))) \

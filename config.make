@@ -1,10 +1,11 @@
 # Text files that are compiled in: admin/workflow.lua becomes the array
-# ngx_lockbox_workflow_lua in ngx_lockbox_assets.h, and so on, the exact bytes
-# without a NUL, so that sizeof() is the length.  They are lists of numbers,
-# for no compiler has to take so long a string.  Only sources in admin/ may
-# include it.
+# ngx_lockbox_workflow_lua in ngx_lockbox_assets.h, the exact bytes without a
+# NUL, so that sizeof() is its length.  Only sources in admin/ may include it.
 
-ngx_lockbox_assets="$ngx_addon_dir/admin/workflow.lua $ngx_addon_dir/admin/openapi.json"
+ngx_lockbox_assets="$ngx_addon_dir/admin/workflow.lua"
+
+# The answer to v1/openapi.json.
+ngx_lockbox_assets="$ngx_lockbox_assets $ngx_addon_dir/admin/openapi.json"
 
 cat << END >> $NGX_MAKEFILE
 

@@ -140,13 +140,13 @@ ngx_uint_t ngx_http_lockbox_admin_customers(
     const ngx_http_lockbox_admin_conf_t *conf, const ngx_str_t *tenant);
 
 
-/* What the calls do: ngx_http_lockbox_admin_requests.c, _decisions.c, ... */
+/* What the calls do: ngx_http_lockbox_admin_requests.c, _decisions.c. */
 void ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_show(ngx_http_lockbox_admin_call_t *call);
+void ngx_http_lockbox_admin_openapi(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_whoami(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call);
-void ngx_http_lockbox_admin_openapi(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_grant(ngx_http_lockbox_admin_call_t *call);
 
