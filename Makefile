@@ -21,7 +21,8 @@ SHELL = /bin/bash
 build_packages = gcc libc6-dev make nginx nginx-dev libjwt-dev libhiredis-dev \
                  libjansson-dev libssl-dev libpcre2-dev zlib1g-dev
 run_packages   = $(build_packages) redis-server openssl perl curl
-test_packages  = $(run_packages) python3 python3-jwcrypto libcrypt-jwt-perl
+test_packages  = $(run_packages) python3 python3-jwcrypto \
+                 python3-jsonschema libcrypt-jwt-perl
 lint_packages  = $(build_packages) clang clang-tidy cppcheck
 bench_packages = $(test_packages) wrk redis-tools strace valgrind
 
@@ -150,6 +151,8 @@ deps-run:    ## install the Debian packages that the demonstration needs
 	@.ci/install $(run_packages)
 deps-test:   ## install the Debian packages that the tests need
 	@.ci/install $(test_packages)
+	@# Debian's, unless there is another one already
+	@command -v npm >/dev/null || .ci/install npm
 deps-lint:   ## install the Debian packages that the checkers need
 	@.ci/install $(lint_packages)
 deps-valgrind:  ## install the Debian packages that test-valgrind needs
@@ -414,6 +417,8 @@ build/lint/cppcheck: $(sources) $(headers)
 
 
 # What admin/ and the trail embed
+
+$(assets): admin/openapi.json
 
 $(patsubst %.c,$(build)/unit/obj/%.o,$(filter admin/%,$(sources))) \
     $(patsubst %.c,$(build)/fuzz/obj/%.o,$(filter admin/%,$(sources))) \

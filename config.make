@@ -5,6 +5,9 @@
 
 ngx_lockbox_assets="$ngx_addon_dir/admin/workflow.lua $ngx_addon_dir/ngx_lockbox_module/trail.lua"
 
+# The answer to v1/openapi.json.
+ngx_lockbox_assets="$ngx_lockbox_assets $ngx_addon_dir/admin/openapi.json"
+
 cat << END >> $NGX_MAKEFILE
 
 $NGX_OBJS/ngx_lockbox_assets.h:	$ngx_addon_dir/config.make $ngx_lockbox_assets

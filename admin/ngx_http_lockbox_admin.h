@@ -162,6 +162,7 @@ ngx_uint_t ngx_http_lockbox_admin_customers(
 void ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_list(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_show(ngx_http_lockbox_admin_call_t *call);
+void ngx_http_lockbox_admin_openapi(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_whoami(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_jwks(ngx_http_lockbox_admin_call_t *call);
 void ngx_http_lockbox_admin_decide(ngx_http_lockbox_admin_call_t *call);

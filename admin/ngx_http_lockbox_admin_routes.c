@@ -45,6 +45,9 @@ const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[] = {
     { NGX_HTTP_GET, "v1/events", ngx_string("events"),
       NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_events },
 
+    { NGX_HTTP_GET, "v1/openapi.json", ngx_string("openapi"),
+      NGX_HTTP_LOCKBOX_BODY_NONE, 1, 1, ngx_http_lockbox_admin_openapi },
+
     { NGX_HTTP_GET, "v1/requests", ngx_string("list"),
       NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_list },
 

@@ -598,12 +598,16 @@ sub nothing_sealed_for_the_others {
 }
 
 
+sub unsealed {
+    return stored($id)->{'decision:1'} =~ s/"seal":"[^"]+",//r;
+}
+
 # A grant that is out is not held open by what was done to its request.
 sub ended_all_the_same {
     my %spoilt = (
         'a changed engineer' => { engineer_sub => 'emil' },
         'a wider access'     => { access => access_text(@WIDE) },
-        'a lost seal'        => { 'decision:1' => '{}' },
+        'a lost seal'        => { 'decision:1' => unsealed() },
     );
 
     for my $name (sort keys %spoilt) {

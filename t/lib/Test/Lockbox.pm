@@ -21,6 +21,7 @@ use Time::HiRes ();
 
 use Lockbox::Jose ();
 use Test::Lockbox::Conf;
+use Test::Lockbox::Contract;
 use Test::Lockbox::Http;
 use Test::Lockbox::Process qw(poll);
 use Test::Lockbox::Redis;
@@ -53,6 +54,7 @@ sub import {
 sub done_testing {
     $_->finish for @Worlds;
 
+    Test::Lockbox::Contract::check();
     Test::More::done_testing();
 }
 
@@ -206,6 +208,8 @@ sub write_file {
 
 sub write_conf {
     my ($self, $text) = @_;
+
+    Test::Lockbox::Contract::mounted($text);
 
     return $self->write_file('nginx.conf', $text);
 }
@@ -503,6 +507,8 @@ sub http_raw {
     my ($self, $bytes, %options) = @_;
 
     my $connection = $self->http_connect(%options);
+    $connection->asks($1, $2, headers => [ [ 'content-length' ] ])
+        if $bytes =~ /^\s*([A-Z]+) (\S+) HTTP/;
     $connection->send($bytes);
 
     return $connection->response;

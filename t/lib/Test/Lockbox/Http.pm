@@ -11,6 +11,8 @@ use parent qw(Test::Lockbox::Connection);
 use JSON::PP ();
 use List::Util qw(any pairs);
 
+use Test::Lockbox::Contract;
+
 
 # The bytes of a request.  Options: headers (hash, or array of [name, value]),
 # body, json (a structure to send as the body), token (for Authorization:
@@ -18,21 +20,15 @@ use List::Util qw(any pairs);
 sub request_bytes {
     my ($method, $uri, %options) = @_;
 
-    my $body = $options{body};
-    my @headers = ref $options{headers} eq 'HASH'
-        ? map { [ $_->key, $_->value ] } pairs %{ $options{headers} }
-        : @{ $options{headers} // [] };
+    my $body = body_of(%options);
+    my @headers = headers_of(%options);
     my $add = sub {
         my ($name, $value) = @_;
         push @headers, [ $name, $value ]
             unless any { lc $_->[0] eq lc $name } @headers;
     };
 
-    if (defined $options{json}) {
-        $body = JSON::PP->new->utf8->canonical->encode($options{json});
-        $add->('Content-Type', 'application/json');
-    }
-
+    $add->('Content-Type', 'application/json') if defined $options{json};
     $add->('Host', 'localhost');
     $add->('Connection', 'close') unless $options{keepalive};
     $add->('Authorization', "Bearer $options{token}")
@@ -48,10 +44,40 @@ sub request_bytes {
 sub request {
     my ($self, $method, $uri, %options) = @_;
 
-    $self->{method} = $method;
+    $self->asks($method, $uri, %options);
     $self->send(request_bytes($method, $uri, %options));
 
     return $self;
+}
+
+# What the next response is the answer to, for those who send() it.  A body
+# that is framed by hand is nobody's business.
+sub asks {
+    my ($self, $method, $uri, %options) = @_;
+
+    my $framed = any { lc($_->[0]) =~ /^(?:transfer-encoding|content-length)$/ }
+                     headers_of(%options);
+
+    $self->{method} = $method;
+    push @{ $self->{asked} }, {
+        method => $method, uri => $uri,
+        sent => $framed ? undef : body_of(%options) // '',
+    };
+}
+
+sub headers_of {
+    my (%options) = @_;
+
+    return ref $options{headers} eq 'HASH'
+        ? map { [ $_->key, $_->value ] } pairs %{ $options{headers} }
+        : @{ $options{headers} // [] };
+}
+
+sub body_of {
+    my (%options) = @_;
+
+    return $options{body} unless defined $options{json};
+    return JSON::PP->new->utf8->canonical->encode($options{json});
 }
 
 # Reads the head of the next response; informational ones are passed over.
@@ -68,6 +94,8 @@ sub head {
         $response = Test::Lockbox::Response->parse($text);
     } while ($response->status =~ /^1/ && $response->status != 101);
 
+    $response->{request} = shift @{ $self->{asked} };
+
     return $response;
 }
 
@@ -78,6 +106,7 @@ sub response {
     my $response = $self->head;
     $self->body($response);
     $response->{reset} = $self->was_reset;
+    Test::Lockbox::Contract::answered($response->{request}, $response);
 
     return $response;
 }

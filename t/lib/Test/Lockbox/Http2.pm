@@ -126,6 +126,10 @@ sub request {
     my $last = !defined $body && !$options{open};
     my $stream = $self->headers($last ? END_STREAM : 0, @headers);
 
+    $self->{streams}{$stream}{request} = {
+        method => $pseudo{':method'} // '', uri => $pseudo{':path'} // '',
+        sent => $options{open} ? undef : $body // '',
+    };
     $self->data($stream, $body, $options{open} ? 0 : END_STREAM)
         if defined $body;
 
@@ -226,6 +230,7 @@ sub response {
     }
 
     $response->{done} = 1;
+    Test::Lockbox::Contract::answered($response->{request}, $response);
 
     return $response;
 }

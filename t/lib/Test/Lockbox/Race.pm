@@ -102,6 +102,7 @@ sub fire {
             $method, $uri, %options, keepalive => 1);
 
         $lane->{last} = chop $bytes;
+        $lane->{connection}->asks($method, $uri, %options);
         $lane->{connection}->send($bytes);
     }
 
