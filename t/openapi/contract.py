@@ -12,7 +12,7 @@ import datetime
 import json
 import re
 import sys
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import jsonschema
 from jsonschema.exceptions import best_match
@@ -25,6 +25,9 @@ FRAMING = {'content-type', 'content-length', 'transfer-encoding'}
 # What no operation refers to: the answer to other methods, and what gated
 # locations say.
 ALONE = {'MethodNotAllowed', 'GateProblem'}
+
+# How the text of a parameter becomes a value, by its type.
+READ = {'integer': int, 'array': lambda text: text.split(',')}
 
 # Keywords of Schema Objects by where further ones stand in them.
 LEAVES = {
@@ -44,7 +47,9 @@ MAPS = {'properties'}
 # A check returns whether the text is right, or raises ValueError.
 FORMATS = {
     'date-time': lambda text:
-        datetime.datetime.strptime(text, '%Y-%m-%dT%H:%M:%S.%fZ'),
+        re.fullmatch('[^.Z+]+T[^.Z+-]+([.][0-9]+)?(Z|[+-][0-9:]+)', text)
+        and datetime.datetime.fromisoformat(
+            re.sub('[.][0-9]+', '', text.upper())),
     'uuid': lambda text:
         re.fullmatch('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', text),
     'uri': lambda text: urlsplit(text).scheme,
@@ -270,7 +275,7 @@ class Document:
                 yield f'it took the parameter {name}, which is not described'
             elif query:
                 yield from self.parameter_faults(query[name]['schema'], name,
-                                                 value)
+                                                 unquote(value))
 
         described = self.deref(operation.get('requestBody'))
 
@@ -287,10 +292,9 @@ class Document:
             yield 'it took no body'
 
     def parameter_faults(self, schema, name, value):
-        typed = int(value) if self.deref(schema).get('type') == 'integer' \
-            else value
+        read = READ.get(self.deref(schema).get('type'), str)
 
-        for fault in self.faults(schema, typed):
+        for fault in self.faults(schema, read(value)):
             yield f'it took the parameter {name}: {fault}'
 
     # The document itself
