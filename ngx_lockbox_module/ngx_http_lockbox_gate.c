@@ -14,6 +14,7 @@
 #include "ngx_lockbox_path.h"
 #include "ngx_lockbox_record.h"
 #include "ngx_lockbox_token.h"
+#include "ngx_lockbox_turns.h"
 
 
 /* Offered to whoever is refused; the engineer changes it at will. */
@@ -27,12 +28,15 @@ typedef struct {
     ngx_lockbox_target_t          target;
     ngx_lockbox_grant_t           grant;
 
+    ngx_str_t                     token;
+    ngx_lockbox_turn_t            turn;
     ngx_http_lockbox_liveness_t   liveness;
     ngx_lockbox_decision_t        decision;
 
     unsigned                      shown:1;      /* a grant of ours */
     unsigned                      genuine:1;    /* and by who may */
-    unsigned                      waiting:1;    /* for Redis */
+    unsigned                      attended:1;   /* whatever ends it */
+    unsigned                      waiting:1;    /* for its turn or Redis */
 } ngx_http_lockbox_gate_ctx_t;
 
 
@@ -48,17 +52,27 @@ static ngx_lockbox_decision_t ngx_http_lockbox_gate_token(
     ngx_http_request_t *r, ngx_str_t *token);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_open(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_queue(
+    ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
+static void ngx_http_lockbox_gate_turn(void *data);
+static ngx_lockbox_decision_t ngx_http_lockbox_gate_shown(
+    ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx,
+    ngx_lockbox_decision_t decision);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_verify(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx,
     const ngx_str_t *text);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_liveness(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
+static ngx_int_t ngx_http_lockbox_gate_attend(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx);
 static ngx_int_t ngx_http_lockbox_gate_wait(ngx_http_request_t *r);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_decide(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx,
     ngx_lockbox_decision_t liveness);
 static void ngx_http_lockbox_gate_resume(void *data,
     ngx_lockbox_decision_t liveness);
+static void ngx_http_lockbox_gate_go_on(ngx_http_lockbox_gate_ctx_t *ctx,
+    ngx_lockbox_decision_t decision);
 static void ngx_http_lockbox_gate_cleanup(void *data);
 static ngx_int_t ngx_http_lockbox_gate_carry_out(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx);
@@ -321,27 +335,92 @@ static ngx_lockbox_decision_t
 ngx_http_lockbox_gate_open(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx)
 {
-    ngx_str_t                      text;
     ngx_lockbox_decision_t         decision;
     ngx_http_lockbox_main_conf_t  *mcf;
 
-    decision = ngx_http_lockbox_gate_token(r, &text);
+    decision = ngx_http_lockbox_gate_token(r, &ctx->token);
     if (decision != NGX_LOCKBOX_ALLOW) {
         return decision;
     }
 
-    if (ngx_http_lockbox_liveness_recall(r, &ctx->liveness, &text, &ctx->grant)
-        == NGX_OK)
+    if (ngx_http_lockbox_liveness_recall(r, &ctx->liveness, &ctx->token,
+                                         &ctx->target.service, &ctx->grant)
+        != NGX_OK)
     {
-        mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
-
-        ctx->shown = 1;
-        decision = ngx_lockbox_grant_timely(&ctx->grant, ngx_time(),
-                                            mcf->leeway);
-    } else {
-        decision = ngx_http_lockbox_gate_verify(r, ctx, &text);
+        return ngx_http_lockbox_gate_queue(r, ctx);
     }
 
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+
+    ctx->shown = 1;
+    decision = ngx_lockbox_grant_timely(&ctx->grant, ngx_time(), mcf->leeway);
+
+    return ngx_http_lockbox_gate_shown(r, ctx, decision);
+}
+
+
+/*
+ * A signature takes as long as several requests whose grants are known: so
+ * that these do not suffer from a flood of forged ones, signatures wait until
+ * all else that is ready has been done, and few are verified at a time.
+ */
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_queue(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_lockbox_module);
+
+    if (ngx_http_lockbox_gate_attend(r, ctx) != NGX_OK
+        || (r == r->main && ngx_http_lockbox_gate_wait(r) != NGX_OK))
+    {
+        return NGX_LOCKBOX_INTERNAL_ERROR;
+    }
+
+    ctx->turn.handler = ngx_http_lockbox_gate_turn;
+    ctx->turn.data = ctx;
+    ctx->waiting = 1;
+
+    ngx_lockbox_turn_wait(mcf->turns, &ctx->turn);
+
+    return NGX_LOCKBOX_NOT_DECIDED;
+}
+
+
+static void
+ngx_http_lockbox_gate_turn(void *data)
+{
+    ngx_http_request_t           *r;
+    ngx_lockbox_decision_t        decision;
+    ngx_http_lockbox_gate_ctx_t  *ctx = data;
+
+    r = ctx->request;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    ctx->waiting = 0;
+
+    decision = ngx_http_lockbox_gate_verify(r, ctx, &ctx->token);
+    decision = ngx_http_lockbox_gate_shown(r, ctx, decision);
+
+    if (decision == NGX_LOCKBOX_ALLOW) {
+        decision = ngx_http_lockbox_gate_liveness(r, ctx);
+    }
+
+    if (!ctx->waiting) {
+        ngx_http_lockbox_gate_go_on(ctx, decision);
+    }
+}
+
+
+/* What a grant of ours tells besides whether it is good. */
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_gate_shown(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx, ngx_lockbox_decision_t decision)
+{
     if (!ctx->shown) {
         return decision;
     }
@@ -436,18 +515,11 @@ static ngx_lockbox_decision_t
 ngx_http_lockbox_gate_liveness(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx)
 {
-    ngx_http_cleanup_t      *cln;
-    ngx_lockbox_decision_t   liveness;
+    ngx_lockbox_decision_t  liveness;
 
-    /* runs when the request ends, a pool cleanup would come too late */
-
-    cln = ngx_http_cleanup_add(r, 0);
-    if (cln == NULL) {
+    if (ngx_http_lockbox_gate_attend(r, ctx) != NGX_OK) {
         return NGX_LOCKBOX_INTERNAL_ERROR;
     }
-
-    cln->handler = ngx_http_lockbox_gate_cleanup;
-    cln->data = ctx;
 
     liveness = ngx_http_lockbox_liveness_check(r, &ctx->liveness, &ctx->grant,
                                                ngx_http_lockbox_gate_resume,
@@ -464,6 +536,31 @@ ngx_http_lockbox_gate_liveness(ngx_http_request_t *r,
     ctx->waiting = 1;
 
     return NGX_LOCKBOX_NOT_DECIDED;
+}
+
+
+static ngx_int_t
+ngx_http_lockbox_gate_attend(ngx_http_request_t *r,
+    ngx_http_lockbox_gate_ctx_t *ctx)
+{
+    ngx_http_cleanup_t  *cln;
+
+    if (ctx->attended) {
+        return NGX_OK;
+    }
+
+    /* runs when the request ends, a pool cleanup would come too late */
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_lockbox_gate_cleanup;
+    cln->data = ctx;
+    ctx->attended = 1;
+
+    return NGX_OK;
 }
 
 
@@ -492,21 +589,34 @@ ngx_http_lockbox_gate_wait(ngx_http_request_t *r)
 static void
 ngx_http_lockbox_gate_resume(void *data, ngx_lockbox_decision_t liveness)
 {
-    ngx_connection_t             *c;
     ngx_http_request_t           *r;
     ngx_http_lockbox_gate_ctx_t  *ctx = data;
 
     r = ctx->request;
-    c = r->connection;
 
-    ngx_http_set_log_request(c->log, r);
+    ngx_http_set_log_request(r->connection->log, r);
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lockbox gate liveness: %V",
                    &ngx_lockbox_decision_info(liveness)->word);
 
+    ngx_http_lockbox_gate_go_on(ctx, ngx_http_lockbox_gate_decide(r, ctx,
+                                                                  liveness));
+}
+
+
+static void
+ngx_http_lockbox_gate_go_on(ngx_http_lockbox_gate_ctx_t *ctx,
+    ngx_lockbox_decision_t decision)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
     ctx->waiting = 0;
-    ctx->decision = ngx_http_lockbox_gate_decide(r, ctx, liveness);
+    ctx->decision = decision;
 
     if (r == r->main) {
         r->read_event_handler = ngx_http_block_reading;
@@ -540,6 +650,7 @@ ngx_http_lockbox_gate_cleanup(void *data)
 {
     ngx_http_lockbox_gate_ctx_t  *ctx = data;
 
+    ngx_lockbox_turn_leave(&ctx->turn);
     ngx_http_lockbox_liveness_end(&ctx->liveness);
 }
 
@@ -623,6 +734,13 @@ static json_t *
 ngx_http_lockbox_gate_help(ngx_http_lockbox_gate_ctx_t *ctx)
 {
     json_t  *help;
+
+    if (ngx_http_lockbox_liveness_complete(ctx->request, &ctx->liveness,
+                                           &ctx->grant)
+        != NGX_OK)
+    {
+        return NULL;
+    }
 
     help = json_object();
 
@@ -775,4 +893,21 @@ ngx_http_lockbox_gate_labels(const ngx_lockbox_target_t *target)
     }
 
     return labels;
+}
+
+
+ngx_int_t
+ngx_http_lockbox_gate_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lockbox_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lockbox_module);
+
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    mcf->turns = ngx_lockbox_turns_create(cycle->pool, cycle->log);
+
+    return mcf->turns != NULL ? NGX_OK : NGX_ERROR;
 }

@@ -18,9 +18,12 @@
  */
 ngx_int_t ngx_http_lockbox_gate_arrival(ngx_http_request_t *r);
 
+/* Lets a worker verify signatures, few in each turn of its event loop. */
+ngx_int_t ngx_http_lockbox_gate_init_process(ngx_cycle_t *cycle);
+
 /*
  * The preaccess handler.  NGX_DECLINED lets the request on; NGX_AGAIN while
- * Redis is asked; a main request that is refused has been answered when
+ * it waits for a signature to be verified or for Redis; a main request that is refused has been answered when
  * NGX_DONE is returned; a subrequest that is refused gets the status.
  */
 ngx_int_t ngx_http_lockbox_gate_handler(ngx_http_request_t *r);

@@ -128,10 +128,10 @@ ngx_module_t  ngx_http_lockbox_liveness_module = {
 ngx_int_t
 ngx_http_lockbox_liveness_recall(ngx_http_request_t *r,
     ngx_http_lockbox_liveness_t *liveness, const ngx_str_t *token,
-    ngx_lockbox_grant_t *grant)
+    const ngx_str_t *service, ngx_lockbox_grant_t *grant)
 {
     u_char                             known[NGX_LOCKBOX_CACHE_FACTS_MAX];
-    ngx_str_t                          facts;
+    ngx_str_t                         *facts;
     ngx_http_lockbox_liveness_conf_t  *lcf;
 
     lcf = ngx_http_lockbox_liveness_conf(r);
@@ -142,24 +142,37 @@ ngx_http_lockbox_liveness_recall(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    facts.len = ngx_lockbox_cache_find(&lcf->cache, liveness->key, known);
+    facts = &liveness->facts;
+    facts->len = ngx_lockbox_cache_find(&lcf->cache, liveness->key, known);
 
-    if (facts.len <= NGX_LOCKBOX_CACHE_NAME_LEN) {
+    if (facts->len <= NGX_LOCKBOX_CACHE_NAME_LEN) {
+        facts->len = 0;
         return NGX_DECLINED;
     }
 
     ngx_memcpy(liveness->name, known, NGX_LOCKBOX_CACHE_NAME_LEN);
-    facts.len -= NGX_LOCKBOX_CACHE_NAME_LEN;
+    facts->len -= NGX_LOCKBOX_CACHE_NAME_LEN;
 
-    facts.data = ngx_pnalloc(r->pool, facts.len);
-    if (facts.data == NULL) {
+    facts->data = ngx_pnalloc(r->pool, facts->len);
+    if (facts->data == NULL) {
+        facts->len = 0;
         return NGX_DECLINED;
     }
 
-    ngx_memcpy(facts.data, known + NGX_LOCKBOX_CACHE_NAME_LEN, facts.len);
+    ngx_memcpy(facts->data, known + NGX_LOCKBOX_CACHE_NAME_LEN, facts->len);
 
-    return ngx_lockbox_facts_unpack(r->pool, &facts, grant) == NGX_OK
+    return ngx_lockbox_facts_unpack(r->pool, facts, service, grant) == NGX_OK
            ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_lockbox_liveness_complete(ngx_http_request_t *r,
+    const ngx_http_lockbox_liveness_t *liveness, ngx_lockbox_grant_t *grant)
+{
+    return liveness->facts.len == 0
+           ? NGX_OK
+           : ngx_lockbox_facts_unpack(r->pool, &liveness->facts, NULL, grant);
 }
 
 

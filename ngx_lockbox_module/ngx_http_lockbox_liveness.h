@@ -19,6 +19,7 @@
 
 /* What is known of the grant of one request; memory of that request. */
 typedef struct {
+    ngx_str_t                   facts;        /* empty: none were known */
     u_char                      key[NGX_LOCKBOX_CACHE_KEY_LEN];
     u_char                      name[NGX_LOCKBOX_CACHE_NAME_LEN];
 
@@ -38,13 +39,21 @@ typedef struct {
 
 /*
  * Finds the facts of a token that was verified before, by this worker or
- * another one, under the same keys and rules.  The grant's memory is the
+ * another one, under the same keys and rules; of its access items those of the
+ * service, for they alone are decided by.  The grant's memory is the
  * request's.  NGX_OK; NGX_DECLINED when the token has to be verified; then
  * ngx_http_lockbox_liveness_remember() is to follow for a good one.
  */
 ngx_int_t ngx_http_lockbox_liveness_recall(ngx_http_request_t *r,
     ngx_http_lockbox_liveness_t *liveness, const ngx_str_t *token,
-    ngx_lockbox_grant_t *grant);
+    const ngx_str_t *service, ngx_lockbox_grant_t *grant);
+
+/*
+ * Gives the grant all of its access items, for whoever is to see them.  Not
+ * NGX_OK without memory.
+ */
+ngx_int_t ngx_http_lockbox_liveness_complete(ngx_http_request_t *r,
+    const ngx_http_lockbox_liveness_t *liveness, ngx_lockbox_grant_t *grant);
 
 /*
  * Keeps the facts of the token that was asked for last.  NGX_ERROR without

@@ -15,6 +15,7 @@
 #include "ngx_lockbox_redis.h"
 #include "ngx_lockbox_scope.h"
 #include "ngx_lockbox_token.h"
+#include "ngx_lockbox_turns.h"
 
 
 typedef struct {
@@ -35,6 +36,9 @@ typedef struct {
                                                   conf_t *, once merged */
     ngx_array_t                bound;          /* likewise: where a client
                                                   certificate is required */
+
+    /* of this worker; set in init_process on the cycle's own configuration */
+    ngx_lockbox_turns_t       *turns;          /* to verify signatures */
 } ngx_http_lockbox_main_conf_t;
 
 

@@ -1,9 +1,11 @@
 /*
  * The facts of a grant as bytes: times, texts one after the other, each behind
- * its length, and the access items as counted lists of texts.
+ * its length, and the access items, each behind its size, as counted lists of
+ * texts.
  */
 
 #include "ngx_lockbox_facts.h"
+#include "ngx_lockbox_text.h"
 
 
 /* A number below the first mark takes one byte, below the second one two. */
@@ -26,8 +28,16 @@ typedef struct {
 } ngx_lockbox_facts_room_t;
 
 
-static ngx_uint_t ngx_lockbox_facts_lists(const ngx_lockbox_grant_t *grant);
+/* What an access item begins with. */
+typedef struct {
+    u_char              *end;
+    ngx_uint_t           texts;      /* in all of its lists */
+    ngx_str_t            service;
+} ngx_lockbox_facts_item_t;
 
+
+static void ngx_lockbox_facts_put_item(ngx_lockbox_facts_t *facts,
+    const ngx_lockbox_item_t *item);
 static void ngx_lockbox_facts_put(ngx_lockbox_facts_t *facts,
     const void *bytes, size_t len);
 static void ngx_lockbox_facts_put_number(ngx_lockbox_facts_t *facts,
@@ -37,6 +47,13 @@ static void ngx_lockbox_facts_put_text(ngx_lockbox_facts_t *facts,
 static void ngx_lockbox_facts_put_list(ngx_lockbox_facts_t *facts,
     const ngx_lockbox_strings_t *list);
 
+static ngx_uint_t ngx_lockbox_facts_count(ngx_lockbox_facts_t *facts,
+    ngx_uint_t n, const ngx_str_t *service, ngx_uint_t *texts);
+static void ngx_lockbox_facts_get_items(ngx_lockbox_facts_t *facts,
+    ngx_uint_t n, const ngx_str_t *service, ngx_lockbox_facts_room_t *room,
+    ngx_lockbox_item_t *items);
+static void ngx_lockbox_facts_get_head(ngx_lockbox_facts_t *facts,
+    ngx_lockbox_facts_item_t *item);
 static u_char *ngx_lockbox_facts_get(ngx_lockbox_facts_t *facts, size_t len);
 static time_t ngx_lockbox_facts_get_time(ngx_lockbox_facts_t *facts);
 static size_t ngx_lockbox_facts_get_number(ngx_lockbox_facts_t *facts);
@@ -64,10 +81,9 @@ size_t
 ngx_lockbox_facts_pack(const ngx_lockbox_grant_t *grant, u_char *facts,
     size_t size)
 {
-    int64_t                    time;
-    ngx_uint_t                 i;
-    const ngx_lockbox_item_t  *item;
-    ngx_lockbox_facts_t        out;
+    int64_t              time;
+    ngx_uint_t           i;
+    ngx_lockbox_facts_t  out;
 
     out.p = facts;
     out.end = facts + size;
@@ -87,35 +103,41 @@ ngx_lockbox_facts_pack(const ngx_lockbox_grant_t *grant, u_char *facts,
     }
 
     ngx_lockbox_facts_put_number(&out, grant->scope.nelts);
-    ngx_lockbox_facts_put_number(&out, ngx_lockbox_facts_lists(grant));
 
     for (i = 0; i < grant->scope.nelts; i++) {
-        item = &grant->scope.elts[i];
-
-        ngx_lockbox_facts_put_text(&out, &item->service);
-        ngx_lockbox_facts_put_list(&out, &item->methods);
-        ngx_lockbox_facts_put_list(&out, &item->paths);
-        ngx_lockbox_facts_put_list(&out, &item->labels);
+        ngx_lockbox_facts_put_item(&out, &grant->scope.elts[i]);
     }
 
     return out.fault ? 0 : (size_t) (out.p - facts);
 }
 
 
-/* How many texts there are in the lists of all items. */
-
-static ngx_uint_t
-ngx_lockbox_facts_lists(const ngx_lockbox_grant_t *grant)
+static void
+ngx_lockbox_facts_put_item(ngx_lockbox_facts_t *facts,
+    const ngx_lockbox_item_t *item)
 {
-    ngx_uint_t                 i, n;
-    const ngx_lockbox_item_t  *item;
+    u_char    *start;
+    uint16_t   size;
 
-    for (i = 0, n = 0; i < grant->scope.nelts; i++) {
-        item = &grant->scope.elts[i];
-        n += item->methods.nelts + item->paths.nelts + item->labels.nelts;
+    size = 0;
+    start = facts->p;
+
+    ngx_lockbox_facts_put(facts, &size, sizeof(uint16_t));
+    ngx_lockbox_facts_put_number(facts, item->methods.nelts
+                                        + item->paths.nelts
+                                        + item->labels.nelts);
+    ngx_lockbox_facts_put_text(facts, &item->service);
+    ngx_lockbox_facts_put_list(facts, &item->methods);
+    ngx_lockbox_facts_put_list(facts, &item->paths);
+    ngx_lockbox_facts_put_list(facts, &item->labels);
+
+    if (facts->fault || facts->p - start > UINT16_MAX) {
+        facts->fault = 1;
+        return;
     }
 
-    return n;
+    size = (uint16_t) (facts->p - start - sizeof(uint16_t));
+    ngx_memcpy(start, &size, sizeof(uint16_t));
 }
 
 
@@ -180,12 +202,11 @@ ngx_lockbox_facts_put_list(ngx_lockbox_facts_t *facts,
 
 ngx_int_t
 ngx_lockbox_facts_unpack(ngx_pool_t *pool, const ngx_str_t *facts,
-    ngx_lockbox_grant_t *grant)
+    const ngx_str_t *service, ngx_lockbox_grant_t *grant)
 {
-    ngx_uint_t                 i;
-    ngx_lockbox_item_t        *item;
-    ngx_lockbox_facts_t        in;
-    ngx_lockbox_facts_room_t   room;
+    ngx_uint_t                i, n;
+    ngx_lockbox_facts_t       in, items;
+    ngx_lockbox_facts_room_t  room;
 
     in.p = facts->data;
     in.end = facts->data + facts->len;
@@ -201,12 +222,16 @@ ngx_lockbox_facts_unpack(ngx_pool_t *pool, const ngx_str_t *facts,
                                     + ngx_lockbox_facts_texts[i]));
     }
 
-    grant->scope.nelts = ngx_lockbox_facts_get_number(&in);
-    room.left = ngx_lockbox_facts_get_number(&in);
+    n = ngx_lockbox_facts_get_number(&in);
+
+    items = in;
+    grant->scope.nelts = ngx_lockbox_facts_count(&items, n, service,
+                                                 &room.left);
 
     /* each of them takes a byte at least */
 
-    if (in.fault
+    if (items.fault
+        || items.p != items.end
         || grant->scope.nelts + room.left > (size_t) (in.end - in.p))
     {
         return NGX_DECLINED;
@@ -214,24 +239,103 @@ ngx_lockbox_facts_unpack(ngx_pool_t *pool, const ngx_str_t *facts,
 
     grant->scope.elts = ngx_palloc(pool, grant->scope.nelts
                                          * sizeof(ngx_lockbox_item_t)
-                                         + room.left * sizeof(ngx_str_t));
+                                         + room.left * sizeof(ngx_str_t) + 1);
     if (grant->scope.elts == NULL) {
         return NGX_ERROR;
     }
 
     room.texts = (ngx_str_t *) (void *) &grant->scope.elts[grant->scope.nelts];
 
-    for (i = 0; i < grant->scope.nelts; i++) {
-        item = &grant->scope.elts[i];
+    ngx_lockbox_facts_get_items(&in, n, service, &room, grant->scope.elts);
 
-        ngx_lockbox_facts_get_text(&in, &item->service);
-        ngx_lockbox_facts_get_list(&in, &room, &item->methods);
-        ngx_lockbox_facts_get_list(&in, &room, &item->paths);
-        ngx_lockbox_facts_get_list(&in, &room, &item->labels);
+    return in.fault || room.left != 0 ? NGX_DECLINED : NGX_OK;
+}
+
+
+/* How many of so many items are of the service, and texts in their lists. */
+
+static ngx_uint_t
+ngx_lockbox_facts_count(ngx_lockbox_facts_t *facts, ngx_uint_t n,
+    const ngx_str_t *service, ngx_uint_t *texts)
+{
+    ngx_uint_t                count;
+    ngx_lockbox_facts_item_t  item;
+
+    count = 0;
+    *texts = 0;
+
+    while (n-- != 0 && !facts->fault) {
+        ngx_lockbox_facts_get_head(facts, &item);
+
+        if (service == NULL || ngx_lockbox_text_same(&item.service, service)) {
+            count++;
+            *texts += item.texts;
+        }
+
+        facts->p = item.end;
     }
 
-    return in.fault || in.p != in.end || room.left != 0 ? NGX_DECLINED
-                                                        : NGX_OK;
+    return count;
+}
+
+
+static void
+ngx_lockbox_facts_get_items(ngx_lockbox_facts_t *facts, ngx_uint_t n,
+    const ngx_str_t *service, ngx_lockbox_facts_room_t *room,
+    ngx_lockbox_item_t *items)
+{
+    ngx_lockbox_facts_item_t  item;
+
+    while (n-- != 0 && !facts->fault) {
+        ngx_lockbox_facts_get_head(facts, &item);
+
+        if (service != NULL && !ngx_lockbox_text_same(&item.service, service))
+        {
+            facts->p = item.end;
+            continue;
+        }
+
+        items->service = item.service;
+        ngx_lockbox_facts_get_list(facts, room, &items->methods);
+        ngx_lockbox_facts_get_list(facts, room, &items->paths);
+        ngx_lockbox_facts_get_list(facts, room, &items->labels);
+        items++;
+
+        if (facts->p != item.end) {
+            facts->fault = 1;
+        }
+    }
+}
+
+
+/* After a fault the item ends here. */
+
+static void
+ngx_lockbox_facts_get_head(ngx_lockbox_facts_t *facts,
+    ngx_lockbox_facts_item_t *item)
+{
+    u_char    *p;
+    uint16_t   size;
+
+    size = 0;
+    p = ngx_lockbox_facts_get(facts, sizeof(uint16_t));
+
+    if (p != NULL) {
+        ngx_memcpy(&size, p, sizeof(uint16_t));
+    }
+
+    if (size > facts->end - facts->p) {
+        facts->fault = 1;
+        size = 0;
+    }
+
+    item->end = facts->p + size;
+    item->texts = ngx_lockbox_facts_get_number(facts);
+    ngx_lockbox_facts_get_text(facts, &item->service);
+
+    if (facts->p > item->end) {
+        facts->fault = 1;
+    }
 }
 
 

@@ -48,7 +48,7 @@ my $revoked = approved();
 took('customer', 'revoke', $revoked);
 my $narrowed = file();
 approve('manager', $narrowed);
-approve('customer', $narrowed, access => \@PART, duration => 60,
+approve('customer', $narrowed, access => \@PART, duration => 600,
         comment => 'Less will do.');
 
 my %seals = map { $_ => [ seals_of($_) ] } $id, $twin, $emils, $narrow;

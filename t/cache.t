@@ -34,6 +34,7 @@ configured_again();
 two_workers();
 killed_while_asking();
 small_zone();
+other_services();
 bad_values();
 
 done_testing;
@@ -426,6 +427,35 @@ sub small_zone {
         is_deeply([ sort @{ $said->{'401 revoked'} } ], [ sort @revoked ],
                   '... some are revoked');
         is(@{ $said->{'200 ok'} }, @ids - @revoked, '... the others are not');
+    }
+}
+
+# A grant that is known is decided on by the items of one service, and refused
+# with all of them.
+sub other_services {
+    my @access = map {
+        { service => $_, methods => ['GET'], paths => ["/tenants/acme/$_/"],
+          labels => [] }
+    } qw(mail files calendar);
+    my $grant = $t->grant(access => \@access);
+
+    is(said($grant), '200 ok', 'a grant for several services');
+
+    for my $case (
+        [ '/tenants/acme/files/1', 200 ],
+        [ '/tenants/acme/calendar/1', 200 ],
+        [ '/tenants/acme/chat/1', 403, 'wrong_service' ],
+        [ '/tenants/acme/mail/1', 403, 'wrong_method', 'POST' ],
+    ) {
+        my ($path, $status, $word, $method) = @$case;
+        my $response = $t->http($method // 'GET', $path, token => $grant);
+
+        is($response->status, $status, "... known by now: $path");
+        next if $status == 200;
+
+        is($response->json->{code}, $word, '... is refused');
+        is_deeply($response->json->{granted}{access}, \@access,
+                  '... and shown whole');
     }
 }
 

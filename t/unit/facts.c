@@ -134,10 +134,10 @@ same(const ngx_lockbox_grant_t *one, const ngx_lockbox_grant_t *two)
 /* Bytes in memory of exactly their size, so that a sanitizer sees more. */
 
 static ngx_int_t
-unpack(ngx_pool_t *pool, const u_char *bytes, size_t len,
-    ngx_lockbox_grant_t *grant)
+unpack_for(ngx_pool_t *pool, const u_char *bytes, size_t len,
+    const char *service, ngx_lockbox_grant_t *grant)
 {
-    ngx_str_t  facts;
+    ngx_str_t  facts, name;
 
     facts.data = ngx_pnalloc(pool, len);
     facts.len = len;
@@ -149,7 +149,20 @@ unpack(ngx_pool_t *pool, const u_char *bytes, size_t len,
     ngx_memcpy(facts.data, bytes, len);
     ngx_memset(grant, 0xa5, sizeof(ngx_lockbox_grant_t));
 
-    return ngx_lockbox_facts_unpack(pool, &facts, grant);
+    if (service != NULL) {
+        name = ngx_shim_str(service);
+    }
+
+    return ngx_lockbox_facts_unpack(pool, &facts, service ? &name : NULL,
+                                    grant);
+}
+
+
+static ngx_int_t
+unpack(ngx_pool_t *pool, const u_char *bytes, size_t len,
+    ngx_lockbox_grant_t *grant)
+{
+    return unpack_for(pool, bytes, len, NULL, grant);
 }
 
 
@@ -297,12 +310,63 @@ test_damage(void)
 }
 
 
+static ngx_uint_t
+is_service(const ngx_lockbox_item_t *item, const char *service)
+{
+    ngx_str_t  name = ngx_shim_str(service);
+
+    return same_texts(&item->service, &name);
+}
+
+
+/* Of one service there are its items, in their order, and no others. */
+
+static void
+test_service(void)
+{
+    size_t                len;
+    u_char                facts[ROOM];
+    ngx_uint_t            i, j, n;
+    ngx_pool_t           *pool;
+    ngx_lockbox_grant_t   grant, got, want;
+    ngx_lockbox_item_t    items[NGX_LOCKBOX_ITEMS_MAX];
+
+    static const char *const  services[] = { "mail", "files", "calendar" };
+
+    pool = ngx_create_pool(0, NULL);
+    make(&grant, 9);
+    len = ngx_lockbox_facts_pack(&grant, facts, sizeof(facts));
+
+    for (i = 0; i < 3; i++) {
+        want = grant;
+        want.scope.elts = items;
+
+        for (j = 0, n = 0; j < grant.scope.nelts; j++) {
+            if (is_service(&grant.scope.elts[j], services[i])) {
+                items[n++] = grant.scope.elts[j];
+            }
+        }
+
+        want.scope.nelts = n;
+
+        is(unpack_for(pool, facts, len, services[i], &got), NGX_OK,
+           services[i]);
+        ok(same(&got, &want), "... and no other service");
+    }
+
+    is(unpack_for(pool, facts, len - 1, "calendar", &got), NGX_DECLINED,
+       "what is not looked at must be whole, too");
+
+    ngx_destroy_pool(pool);
+}
+
+
 static ngx_int_t
 run(ngx_pool_t *pool, const void *data)
 {
     ngx_lockbox_grant_t  grant;
 
-    return ngx_lockbox_facts_unpack(pool, data, &grant);
+    return ngx_lockbox_facts_unpack(pool, data, NULL, &grant);
 }
 
 
@@ -328,6 +392,7 @@ main(void)
     test_round_trip();
     test_too_long();
     test_damage();
+    test_service();
     test_memory();
 
     is(ngx_shim_live(), 0, "all memory is given back");

@@ -400,7 +400,7 @@ sub request {
     my ($path, $token) = @_;
 
     return join "\r\n", "GET $path HTTP/1.1", 'Host: localhost',
-                'User-Agent: load', "Authorization: Bearer $token", '', '';
+                'User-Agent: load-00000000', "Authorization: Bearer $token", '', '';
 }
 
 # Sends each of them once, and more.
