@@ -211,7 +211,7 @@ try_tokens(map { [ @$_, at => 'gate' ] } (
         [ 'in braces', "{$id}" ], [ 'as URN', "urn:uuid:$id" ],
         [ 'without dashes', $id =~ tr/-//dr ], [ 'cut', substr $id, 0, -1 ],
         [ 'longer', "${id}0" ], [ 'with a colon', $id =~ s/-/:/r ],
-        [ 'of version 4', $id =~ s/-7/-4/r ],
+        [ 'of version 4', $id =~ s/^.{14}\K7/4/r ],
         [ 'of another variant', $id =~ s/-7...-\K./c/r ],
         [ 'with a letter', $id =~ s/.\z/g/r ],
         [ 'in full width', $id =~ s/-/－/gr ],
