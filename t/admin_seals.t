@@ -46,7 +46,7 @@ my $revoked = approved();
 took('customer', 'revoke', $revoked);
 my $narrowed = file();
 approve('manager', $narrowed);
-approve('customer', $narrowed, access => \@PART, duration => 60);
+approve('customer', $narrowed, access => \@PART, duration => 600);
 
 my %seals = map { $_ => [ seals_of($_) ] } $id, $twin, $emils, $narrow;
 $seals{$globex} = [ seals_of($globex, 'globex') ];
