@@ -281,7 +281,9 @@ ngx_http_lockbox_audit_step(ngx_cycle_t *cycle, ngx_pool_t *pool,
     acf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_lockbox_audit_module);
 
-    if (ngx_http_lockbox_audit_common(pool, leg, &common) != NGX_OK) {
+    if (acf == NULL
+        || ngx_http_lockbox_audit_common(pool, leg, &common) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
