@@ -358,7 +358,7 @@ sub save_all {
 
     return [ map {
         [ 'RESTORE', $keys[$_], $ends[$_] < 0 ? 0 : $ends[$_], $dumps[$_],
-          'ABSTTL' ];
+          'ABSTTL', 'REPLACE' ];
     } 0 .. $#keys ];
 }
 
