@@ -10,6 +10,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use JSON::PP ();
+use List::Util qw(first sum0);
 use POSIX qw(strftime);
 
 use Lockbox::Jose qw(key);
@@ -80,7 +81,8 @@ for ('{"properties": {"a": {"oneOf": []}}}', '{"if": {"not": true}}',
 
 # The schema and the sources
 
-my $schema = $json->decode(slurp('conf/audit-record.schema.json'));
+my $text = slurp('conf/audit-record.schema.json');
+my $schema = $json->decode($text);
 my $validator = Test::Lockbox::Schema->new($schema);
 
 sub values_of {
@@ -94,6 +96,20 @@ sub lines {
 
     return join "\n", sort keys %seen;
 }
+
+# How many names an object and all that is in it have.
+sub count_names {
+    my ($value) = @_;
+
+    my @inside = ref $value eq 'HASH' ? values %$value
+               : ref $value eq 'ARRAY' ? @$value : ();
+
+    return sum0(ref $value eq 'HASH' ? scalar @inside : 0,
+                map { count_names($_) } @inside);
+}
+
+is(count_names($schema), scalar(() = $text =~ /"(?:[^"\\]|\\.)*"\s*:/g),
+   'the schema has no name twice, one of which nobody would read');
 
 my $audit_c = slurp('ngx_lockbox_module/ngx_http_lockbox_audit.c');
 
@@ -303,7 +319,8 @@ call('engineer', 'POST', $API, body => 'x',
 call('engineer', 'POST', $API, json => { a => 'x' x 70000 });
 call('engineer', 'DELETE', $API);
 call('engineer', 'GET', '/lockbox/nowhere');
-call('engineer', 'GET', "$API?limit=none");
+call('engineer', 'GET', $_)
+    for "$API?limit=none", '/lockbox/v1/events?limit=none';
 call($_, 'GET', '/lockbox/v1/tenants/acme/audit')
     for qw(customer auditor engineer);
 call('engineer', 'GET', "$API/" . Test::Lockbox::Conf::uuid7());
@@ -455,8 +472,11 @@ my ($access) = grep { $_->{'event.type'} eq 'end'
                       && $_->{'event.action'} eq 'access' } @records;
 my ($intent) = grep { $_->{'event.type'} eq 'start'
                       && $_->{'event.action'} eq 'approve' } @records;
-my ($lapsed) = grep { $_->{'event.type'} eq 'end'
-                      && $_->{'event.action'} eq 'lapsed' } @records;
+my ($lapsed, $policy) = map {
+    my $action = $_;
+    first { $_->{'event.type'} eq 'end' && $_->{'event.reason'} eq 'allow'
+            && $_->{'event.action'} eq $action } @records;
+} qw(lapsed policy);
 
 my @INVALID = (
     [ $access, 'authorization' => 'Bearer x' ],
@@ -484,6 +504,8 @@ my @INVALID = (
     [ $lapsed, 'user.id' => 'erin' ],
     [ $lapsed, 'url.path' => '/' ],
     [ $lapsed, 'lockbox.request_id' => undef ],
+    (map { [ $policy, $_ => undef ] } qw(
+        user.id user.domain organization.id lockbox.policy_version)),
 );
 
 for (@INVALID) {
