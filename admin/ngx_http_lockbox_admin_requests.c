@@ -147,6 +147,10 @@ static const char *const  ngx_http_lockbox_extendable[] = {
 static const char  ngx_http_lockbox_not_extendable[] =
     "It is no request of yours to this tenant that can be extended.";
 
+static const char  ngx_http_lockbox_too_many_open[] =
+    "As many of your requests to this tenant as you may have wait for "
+    "somebody already: cancel one, or come back when one is decided.";
+
 
 void
 ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
@@ -634,6 +638,12 @@ ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
         ngx_str_set(&fault.member, "/extends");
         fault.reason = ngx_http_lockbox_not_extendable;
         ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    if (result->decision == NGX_LOCKBOX_TOO_MANY_REQUESTS) {
+        ngx_http_lockbox_admin_refuse(call, result->decision,
+                                      ngx_http_lockbox_too_many_open, NULL);
         return;
     }
 

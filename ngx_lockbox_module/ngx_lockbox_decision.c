@@ -172,8 +172,8 @@ static const ngx_lockbox_decision_info_t
 
     ngx_lockbox_row(TOO_MANY_REQUESTS, "too_many_requests", 429,
         ngx_null_string, "Too many requests",
-        "As many of your requests to this tenant as you may have wait for "
-        "somebody already: cancel one, or come back when one is decided."),
+        "You have as many of these as you may have at once: come back when "
+        "one has ended."),
 };
 
 
