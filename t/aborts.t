@@ -20,6 +20,7 @@ my $CROWD = 40;
 
 my $APPROVE = qr/^EVALSHA \S+ 0 approve /;
 my $SHOW = qr/^EVALSHA \S+ 0 show /;
+my $POLICY = qr/^EVALSHA \S+ 0 policy /;
 
 # How clients leave: each makes so many requests and returns what lets them go.
 my %WAYS = (
@@ -337,6 +338,18 @@ sub a_script {
               '... on record');
     is($records[0]{'user.id'}, 'mona', '... by name');
 
+    # what has other questions before it happens, too
+    hold($POLICY, "$name, filing");
+
+    my $leave_filing = $WAYS{$way}->(1, 'POST', $REQUESTS, json => filing(),
+                                     token => token_of('engineer'));
+    $fake->await($POLICY);
+    $leave_filing->();
+    $fake->release("$name, filing");
+
+    is_deeply([ record_words(recorded(2)) ],
+              [ 'start request', 'end request allow' ], '... and a filing goes on, too');
+
     hold($SHOW, "$name, many");
 
     my $all_leave = $WAYS{$way}->($CROWD, 'GET', uri($id),
@@ -350,7 +363,8 @@ sub a_script {
     records();
 }
 
-# Files a request behind all that is held back.
+# Files a request behind all that is held back: what is asked for first is the
+# tenant's policy.
 sub file_quietly {
     my ($name) = @_;
 
@@ -358,7 +372,7 @@ sub file_quietly {
                                 json => filing(ticket => $name),
                                 token => token_of('engineer'));
 
-    $fake->await(qr/^EVALSHA \S+ 0 file /);
+    $fake->await($POLICY);
     $fake->release("$name, many");
 
     return $client->response;
