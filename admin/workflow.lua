@@ -269,8 +269,8 @@ local KIND = { HSET = 'hash', ZADD = 'zset', ZREM = 'zset', XADD = 'stream' }
 local plan = {}
 local changed = {}
 
--- By key of a request, the state in which it was found.
-local found_in = {}
+-- By key of a request, the state of which the indexes have it.
+local indexed_in = {}
 
 
 local function write(...)
@@ -327,8 +327,8 @@ end
 
 -- What takes memory comes first, so that a full Redis lets only end.
 local function move_in_indexes(fields, place)
-    local left = found_in[request_key(fields.tenant, fields.id)]
-    local state = fields.state
+    local key = request_key(fields.tenant, fields.id)
+    local left, state = indexed_in[key], fields.state
     local indexes = indexes_of(fields)
 
     for _, entry in ipairs(STATES[state] and indexes or {}) do
@@ -339,6 +339,8 @@ local function move_in_indexes(fields, place)
     for _, entry in ipairs(left ~= state and STATES[left] and indexes or {}) do
         write('ZREM', state_index(entry.index, left), entry.member)
     end
+
+    indexed_in[key] = state
 end
 
 
@@ -550,7 +552,7 @@ local function read(tenant, id)
         fields[flat[i]] = flat[i + 1]
     end
 
-    found_in[key] = fields.state
+    indexed_in[key] = fields.state
     asked[fields] = stage_of(fields)
 
     return is(fields, tenant, id) and fields or nil

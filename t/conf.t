@@ -69,7 +69,8 @@ is(config('appendonly'), 'yes', 'Redis keeps what it has answered');
 is(config('appendfsync'), 'always', 'before it has answered');
 is(config('maxmemory-policy'), 'noeviction', 'and makes no room by itself');
 
-ok(!eval { $t->redis_cmd('GET', 'lockbox:queue') }, 'nobody comes in without');
+ok(!eval { $t->redis_cmd('GET', 'lockbox:requests') },
+   'nobody comes in without');
 like($@, qr/NOAUTH/, 'a password');
 
 sub as_module {

@@ -522,7 +522,6 @@ sub body_of {
 }
 
 
-
 # Plays
 
 # Each slot plays one story after the other; while one answers, the others
@@ -947,7 +946,8 @@ sub check_looks {
     }
 }
 
-# In the end what is approved, and nothing else, has a live key.
+# In the end what is approved, and nothing else, has a live key, and the index
+# of a state has what is in it, and nothing else.
 sub check_keys {
     my ($play, $now) = @_;
 
@@ -958,7 +958,22 @@ sub check_keys {
         expect($play, "live keys of what is $state",
                $play->{slot}{world}{redis}->command('EXISTS', $key),
                $state eq 'approved' ? 1 : 0);
+        expect($play, 'the states that a request is listed in',
+               listed_in($play, $request),
+               Test::Lockbox::Model::is_open($request)
+               || $request->{state} eq 'approved' ? $request->{state} : '');
     }
+}
+
+sub listed_in {
+    my ($play, $request) = @_;
+
+    my $redis = $play->{slot}{world}{redis};
+
+    return join ' ', grep {
+        defined $redis->command('ZSCORE', "lockbox:requests:$_",
+                                "$request->{tenant}:$request->{id}")
+    } qw(awaiting_manager awaiting_customer needs_info approved);
 }
 
 # Nothing is left of it for the next one.
@@ -966,6 +981,9 @@ sub clear {
     my ($slot) = @_;
 
     my $redis = $slot->{world}{redis};
+    my @sets = ('lockbox:deadlines', grep { !/:events\z/ }
+                map { @{ $redis->command('KEYS', $_) } }
+                    'lockbox:requests*', 'lockbox:engineer:*');
 
     for my $tenant (map { "$_$slot->{number}" } qw(a b)) {
         my @ids = grep { defined } map { $_->{id} }
@@ -975,8 +993,8 @@ sub clear {
 
         $redis->command('DEL', @keys) if @keys;
 
-        for my $set (qw(lockbox:deadlines lockbox:queue lockbox:requests)) {
-            $redis->command('ZREM', $set, map { "$tenant:$_" } @ids) if @ids;
+        for my $set (@ids ? @sets : ()) {
+            $redis->command('ZREM', $set, map { "$tenant:$_" } @ids);
         }
     }
 

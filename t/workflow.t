@@ -589,7 +589,8 @@ sub questions {
         is(kept_until(), $asked->{answer_by} + $RETENTION, '... and all');
         is($asked->{"decision:$before->{decisions}"}, $text,
            '... and it is recorded');
-        ok(!redis('EXISTS', 'lockbox:queue'), '... and waits for nobody else');
+        ok(!redis('EXISTS', "lockbox:requests:$state"),
+           '... and waits for nobody else');
 
         my $left = $asked->{remaining};
         cmp_ok($left, '<=', $ANSWER_WITHIN, 'some of its time is left');

@@ -229,8 +229,10 @@ sub stand_ins {
                 'approved approved ' . ($version + 2) . ' cleo triage' ],
               '... and two events');
     is(deadline(), $fields->{expires_at}, '... with one end');
-    ok(!defined redis('ZSCORE', 'lockbox:queue', "acme:$ID"),
-       '... and nobody waits');
+    is_deeply([ grep { defined redis('ZSCORE', "lockbox:requests:$_",
+                                     "acme:$ID") }
+                     qw(awaiting_manager awaiting_customer approved) ],
+              ['approved'], '... and nobody waits');
 
     # one of two
     fresh('awaiting_manager');
