@@ -49,12 +49,12 @@
 --   approval) approved_at starts_at expires_at ended_at (ms)
 --   extends (id of the request of the same engineer and tenant that it goes on
 --   from)
---   asked_by_stage (whose question is not answered; empty: none) remaining (ms
+--   asked_by_stage (whose question is open; empty: none) remaining (ms
 --   that stage has left when it is)
 --   decisions (how many) decision:0 .. decision:n-1 (JSON; of interest here
 --   are "stage", "decision" and "by", {"iss", "sub"}; the first is the filing)
 -- "version" counts the steps that changed something.  What time has ended
--- shows "ended_stage" besides: the stage that nobody answered in, if any.
+-- shows "ended_stage" besides: the stage whose approval was missing, if any.
 --
 -- The place of a request is when it was filed, in microseconds; it never
 -- changes, and no two requests have the same.
@@ -429,13 +429,13 @@ local function last_of(streams)
 end
 
 
--- The stage of which a request as it was read needs an answer.
+-- The stage whose approval a request as it was read needs.
 local asked = {}
 local announced = {}
 local last_announced = { time = 0, place = 0 }
 
 
--- A question does not settle the stage that asks it.
+-- The stage whose approval is needed next, also while its question is open.
 local function stage_of(fields)
     local state = STATES[fields.state]
 
@@ -529,7 +529,8 @@ local function effective(fields)
 
     if state and not (ends_at and now < ends_at) then
         fields.ended_at = digits(ends_at or now)
-        fields.ended_stage = state.stage
+        fields.ended_stage = stage_of(fields)
+        fields.asked_by_stage = ''
         fields.state = state.overdue
     end
 
@@ -721,13 +722,6 @@ local function refusal(step, fields, actor)
 end
 
 
--- Whose decision the request waits for, or would if its question were
--- answered.
-local function stage_of(fields)
-    return STATES[fields.state].stage or fields.asked_by_stage
-end
-
-
 -- When a request that extends another one begins unless it is approved later:
 -- at the other's end, as long as that is good.
 local function begins_of(fields)
@@ -911,7 +905,8 @@ end
 
 local function ends_as(state)
     return function(fields)
-        set(fields, { state = state, ended_at = digits(now) })
+        set(fields, { state = state, asked_by_stage = '',
+                      ended_at = digits(now) })
 
         return state
     end
@@ -1265,6 +1260,7 @@ local function sweep(args)
 
     set(fields, { state = fields.state, ended_at = fields.ended_at,
                   ended_stage = fields.ended_stage,
+                  asked_by_stage = fields.asked_by_stage,
                   version = digits((tonumber(fields.version) or 0) + 1) })
     save(fields, args)
     announce(fields.state, fields, NOBODY)

@@ -47,23 +47,37 @@ my @STORIES = (
     [ 'lapsed', [], [ 'manager lapsed nobody' ], 'ended_at' ],
     [ 'lapsed', [ [ manager => 'approve' ] ],
       [ 'manager approve mona', 'customer lapsed nobody' ], 'ended_at' ],
+    [ 'needs_info', [ [ manager => 'ask' ] ], [ 'manager ask mona' ], '' ],
+    [ 'awaiting_manager', [ [ manager => 'ask' ], [ engineer => 'answer' ] ],
+      [ 'manager ask mona', 'engineer answer erin' ], '' ],
+    [ 'denied', [ [ manager => 'ask' ], [ manager => 'deny' ] ],
+      [ 'manager ask mona', 'manager deny mona' ], 'ended_at' ],
+    [ 'cancelled', [ [ manager => 'ask' ], [ engineer => 'cancel' ] ],
+      [ 'manager ask mona', 'engineer cancel erin' ], 'ended_at' ],
+    [ 'lapsed', [ [ manager => 'ask' ] ],
+      [ 'manager ask mona', 'manager lapsed nobody' ], 'ended_at' ],
+    [ 'lapsed', [ [ manager => 'approve' ], [ customer => 'ask' ] ],
+      [ 'manager approve mona', 'customer ask carl',
+        'customer lapsed nobody' ], 'ended_at' ],
     [ 'expired', [ [ manager => 'approve' ], [ customer => 'approve' ] ],
       [ 'manager approve mona', 'customer approve carl',
         'no expired nobody' ], 'approved_at ended_at expires_at' ],
 );
 
-# Who sees it, and what he may do to it.
+# Who sees it, and what he may do to it; the question is the manager's.
 my %ACTIONS = (
-    'engineer'         => [ 'cancel', 'cancel', 'complete grant' ],
-    'engineer-manager' => [ 'cancel', 'cancel', 'complete revoke grant' ],
-    'former-engineer'  => [ '', '', 'revoke' ],
-    'manager'          => [ 'approve deny', '', 'revoke' ],
-    'second-manager'   => [ 'approve deny', '', 'revoke' ],
-    'customer'         => [ '', 'approve deny', 'revoke' ],
-    'second-customer'  => [ '', 'approve deny', 'revoke' ],
-    'auditor'          => [ '', '', '' ],
+    'engineer' => [ 'cancel', 'cancel', 'complete grant', 'answer cancel' ],
+    'engineer-manager' =>
+        [ 'cancel', 'cancel', 'complete revoke grant', 'answer cancel' ],
+    'former-engineer' => [ '', '', 'revoke', '' ],
+    'manager'         => [ 'approve deny ask', '', 'revoke', 'deny' ],
+    'second-manager'  => [ 'approve deny ask', '', 'revoke', 'deny' ],
+    'customer'        => [ '', 'approve deny ask', 'revoke', '' ],
+    'second-customer' => [ '', 'approve deny ask', 'revoke', '' ],
+    'auditor'         => [ '', '', '', '' ],
 );
-my %COLUMN = (awaiting_manager => 0, awaiting_customer => 1, approved => 2);
+my %COLUMN = (awaiting_manager => 0, awaiting_customer => 1, approved => 2,
+              needs_info => 3);
 
 my $t = Test::Lockbox->new;
 
@@ -83,8 +97,8 @@ sub show {
     return $response->status == 200 ? $response->json : outcome($response);
 }
 
-# "stage decision sub" of each; what is nobody's has no stage, or that which
-# did not answer.
+# "stage decision sub" of each; what is nobody's has no stage, or that whose
+# approval was missing.
 sub told {
     my ($shown) = @_;
 
@@ -102,7 +116,8 @@ sub story {
 
     for (@$steps) {
         my ($who, $action) = @$_;
-        took($who, $action, $id, version => stored($id)->{version} + 0);
+        took($who, $action, $id, version => stored($id)->{version} + 0,
+             comment => 'Which mailbox?');
     }
 
     if ($state =~ /^(?:lapsed|expired)$/) {
@@ -133,6 +148,8 @@ sub story_of {
     my @decisions = @{ $shown->{decisions} };
 
     is($shown->{state}, $state, "$name: the state");
+    is($shown->{asked_by_stage}, $state eq 'needs_info' ? 'manager' : undef,
+       '... whose question is open');
     is_deeply($shown->{engineer}, { iss => $VENDOR, sub => 'erin' },
               '... the engineer');
     is_deeply(told($shown), $told, '... who did what');
@@ -161,7 +178,6 @@ sub people {
     my ($id, $name, $state) = @_;
 
     my $column = $COLUMN{$state};
-    my %known = map { $_ => 1 } qw(approve deny cancel complete revoke grant);
     my $auditor = show('auditor', $id);
     my (%got, %want);
 
@@ -173,8 +189,7 @@ sub people {
         $got{$who} = $shown;
 
         if (ref $shown) {
-            $got{$who} = join ' ', grep { $known{$_} }
-                                        @{ $shown->{actions} };
+            $got{$who} = join ' ', @{ $shown->{actions} };
             is_deeply({ %$shown, actions => [] },
                       { %$auditor, actions => [] },
                       "$name: $who sees what the auditor sees");

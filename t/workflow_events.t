@@ -115,6 +115,26 @@ sub all_states {
                  ->{announced}[0];
     is_deeply([ @$event{qw(stage opens settles)} ],
               [ 'customer', 'customer', 'manager' ], 'and the other one');
+
+    # a question settles nothing; what ends it does
+    for my $stage (qw(manager customer)) {
+        my %ends = (
+            denied => sub { step('deny', $stage) },
+            cancelled => sub { step('cancel', 'engineer') },
+            lapsed => sub { overdue(); swept() },
+        );
+
+        for my $end (sort keys %ends) {
+            fresh("needs_info of the $stage");
+            is_deeply([ @{ events_of('manager')->{events}[-1] }
+                            {qw(event stage opens settles)} ],
+                      [ 'asked', $stage, undef, undef ],
+                      "a question of the $stage");
+            is_deeply([ @{ $ends{$end}->()->{announced}[0] }
+                            {qw(event stage opens settles)} ],
+                      [ $end, undef, undef, $stage ], "... then $end");
+        }
+    }
 }
 
 sub views {

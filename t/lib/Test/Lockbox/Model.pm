@@ -535,7 +535,8 @@ sub view {
                 approved_at starts_at expires_at decisions)),
         (map { $_ => $body->{$_} } qw(justification reason ticket extends)),
         state => $state,
-        asked_by_stage => $request->{asked_by},
+        asked_by_stage => $state eq 'needs_info' ? $request->{asked_by}
+                                                 : undef,
         ended_at => $state eq $request->{state} ? $request->{ended_at}
                                                 : due_at($request),
         engineer => { map { $_ => $request->{author}{$_} } qw(iss sub) },
