@@ -138,11 +138,13 @@ static const ngx_lockbox_query_parameter_t  ngx_http_lockbox_list_query[] = {
     { NULL, NGX_LOCKBOX_QUERY_WORD, 0, NULL, 0, 0 }
 };
 
+
 /* What a request may have become for another one to extend it. */
 
 static const char *const  ngx_http_lockbox_extendable[] = {
     "approved", "expired", "completed", NULL
 };
+
 
 static const char  ngx_http_lockbox_not_extendable[] =
     "It is no request of yours to this tenant that can be extended.";
@@ -638,6 +640,14 @@ ngx_http_lockbox_filed(ngx_http_lockbox_admin_call_t *call,
         ngx_str_set(&fault.member, "/extends");
         fault.reason = ngx_http_lockbox_not_extendable;
         ngx_http_lockbox_admin_refuse_member(call, &fault);
+        return;
+    }
+
+    /* the policy does not stand still, or the id is another one's */
+
+    if (result->decision == NGX_LOCKBOX_CONFLICT) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
         return;
     }
 

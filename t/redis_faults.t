@@ -27,6 +27,7 @@ my $NIL = "\$-1\r\n";
 my $PATIENT = 'timeout=60s connect_timeout=60s';
 my $HASTY = 'timeout=250ms connect_timeout=250ms';
 
+my $POLICY = '/lockbox/v1/tenants/acme/policy';
 my $SHOW = qr/^EVALSHA \S+ 0 show /;
 
 # No answers of the script, as reply() takes them.
@@ -766,10 +767,15 @@ sub shapes {
 
     # a call, and the step of the script at which it goes wrong
     my %calls = (
-        file => [ file => sub { ask('engineer', 'POST', $REQUESTS,
-                                    json => filing()) } ],
+        file => [ file => \&filed ],
+        'file, at the policy' => [ policy => \&filed ],
+        'set a policy' => [ set_policy => \&policy_set ],
+        'set a policy, at the look' => [ policy => \&policy_set ],
+        'show a policy' => [ policy => sub { ask('customer', 'GET',
+                                                 $POLICY) } ],
         show => [ show => sub { act('engineer', 'show', $waiting) } ],
         'approve, at the look' => [ show => sub { approval($waiting) } ],
+        'approve, at the policy' => [ policy => sub { approval($waiting) } ],
         approve => [ approve => sub { approval($waiting) } ],
         cancel => [ cancel => sub { act('engineer', 'cancel', $waiting) } ],
         revoke => [ revoke => sub { act('customer', 'revoke', $approved) } ],
@@ -782,9 +788,30 @@ sub shapes {
         unusable($call, @{ $calls{$call} }, \%WRONG_REQUEST);
     }
 
+    # a filing is no request yet that anything could be said about
+    $fake->forget;
+    $fake->rules(rule(qr/^EVALSHA \S+ 0 file /,
+                      reply([ 'stale_policy', [], [] ])));
+    is(outcome(filed()), '503 internal_error',
+       'a policy that is always another one');
+    is(scalar(() = $fake->seen(qr/^EVALSHA \S+ 0 file /)), 3,
+       '... is not waited for for ever');
+    $fake->rules;
+
+    is(outcome(filed()), '201 ok', 'and then it is filed');
+    is(outcome(policy_set()), '200 ok', 'and the policy set');
     is(outcome(approval($waiting)), '200 ok', 'and then it is approved');
     is(outcome(act('engineer', 'grant', $approved)), '200 ok', 'collected');
     is(outcome(act('customer', 'revoke', $approved)), '200 ok', 'and revoked');
+}
+
+sub filed {
+    return ask('engineer', 'POST', $REQUESTS, json => filing());
+}
+
+sub policy_set {
+    return ask('customer', 'PUT', $POLICY,
+               json => { version => 0, policy => {} });
 }
 
 sub approval {
@@ -825,6 +852,11 @@ sub lists {
 
     unusable('audit', 'audit', $work, \%WRONG_AUDIT);
     is(outcome($work->()), '200 ok', 'and then it is read');
+
+    $work = sub { ask('manager', 'GET', '/lockbox/v1/events') };
+
+    unusable('events', 'events', $work, \%WRONG_LIST);
+    is(outcome($work->()), '200 ok', 'and then they are told');
 }
 
 # What was sent may have happened; whoever asks again finds out.
