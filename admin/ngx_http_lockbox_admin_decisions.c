@@ -27,7 +27,6 @@
 /* Without a version a step is meant for whatever the request is by now. */
 #define NGX_HTTP_LOCKBOX_ATTEMPTS      3
 
-
 /* The most questions about a request, so that its seals stay few. */
 #define NGX_HTTP_LOCKBOX_QUESTIONS     8
 
@@ -336,7 +335,6 @@ ngx_http_lockbox_decision_rule(ngx_http_lockbox_admin_call_t *call)
 
     ngx_http_lockbox_admin_policy_look(call, ngx_http_lockbox_decision_ruled);
 }
-
 
 
 /* What the policy does not allow by now has to be narrowed first. */

@@ -19,12 +19,6 @@
 #define NGX_HTTP_LOCKBOX_APPROVALS_MAX    9
 #define NGX_HTTP_LOCKBOX_OPEN_MAX         1000
 
-
-typedef struct {
-    ngx_str_t    name;
-    size_t       offset;
-} ngx_http_lockbox_admin_stage_t;
-
 #define NGX_HTTP_LOCKBOX_STREAMS          256
 #define NGX_HTTP_LOCKBOX_STREAMS_PERSON   16
 #define NGX_HTTP_LOCKBOX_STREAMS_MAX      65536
@@ -33,6 +27,12 @@ typedef struct {
 #define NGX_HTTP_LOCKBOX_NOTIFY           10000
 #define NGX_HTTP_LOCKBOX_NOTIFY_MIN       100
 #define NGX_HTTP_LOCKBOX_NOTIFY_MAX       60000
+
+
+typedef struct {
+    ngx_str_t    name;
+    size_t       offset;
+} ngx_http_lockbox_admin_stage_t;
 
 
 static void *ngx_http_lockbox_admin_create_main_conf(ngx_conf_t *cf);
