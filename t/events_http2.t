@@ -147,8 +147,11 @@ EOF_LUA
 }
 
 sub ended {
-    my $short = listen_on($client, 'manager',
-                          token => $t->identity('manager', life => 3));
+    my (undef, $short) = ending(sub {
+        my ($token) = @_;
+
+        return eval { listen_on($client, 'manager', token => $token) };
+    });
     my $long = listen_on($client, 'manager');
     my $response = $client->response($short);
 

@@ -256,8 +256,12 @@ sub client_leaves {
 
 # The token is all that says who listens.
 sub token_ends {
-    my $soon = $t->identity('manager', life => 3);
-    my $stream = listen_as('manager', token => $soon);
+    my ($soon, $stream) = ending(sub {
+        my ($token) = @_;
+        my $stream = listen_as('manager', token => $token);
+
+        return $stream->head->status == 200 && $stream;
+    });
     my $other = listen_as('manager');
 
     $_->block for $stream, $other;

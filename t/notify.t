@@ -76,7 +76,7 @@ sub configure {
     my $location = $parts{location} // "location = /notify {\n internal;\n"
                                        . "$inside\n}\n";
     my $notify = ($parts{uri} // '/notify') . ' timeout='
-                 . ($parts{timeout} // '500ms');
+                 . ($parts{timeout} // '60s');
     my %conf = (
         locations => $location . $LOCATIONS,
         directives => { lockbox_redis => redis_at($t),
@@ -164,7 +164,7 @@ sub swept {
 sub nobody_waits {
     my ($name, $inside, %parts) = @_;
 
-    configure($inside, %parts);
+    configure($inside, timeout => '500ms', %parts);
     my $from = length $t->read_file('error.log');
 
     my $connection = $t->http_connect;
@@ -220,7 +220,7 @@ sub kinds_of_locations {
 
         configure('', uri => $name eq 'an API' ? '/notify/v1/whoami'
                                                : '/notify',
-                  location => <<"EOF_LOCATIONS" . $location);
+                  timeout => '500ms', location => <<"EOF_LOCATIONS" . $location);
 location = /mirrored { internal; return 204; }
 location = /elsewhere { internal; return 204; }
 location = /page { return 204; }

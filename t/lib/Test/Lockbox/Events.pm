@@ -10,7 +10,7 @@ use JSON::PP ();
 
 use Test::Lockbox::Admin;
 
-our @EXPORT = qw($EVENTS page happened listen_as heard);
+our @EXPORT = qw($EVENTS page happened listen_as ending heard);
 
 our $EVENTS = '/lockbox/v1/events';
 
@@ -58,6 +58,22 @@ sub listen_as {
 
     return bless { connection => $connection, head => $head, text => '' },
         'Test::Lockbox::Events::Stream';
+}
+
+# A token of a manager that ends soon, but not before that could open a stream
+# with it, and what it has opened.
+sub ending {
+    my ($open) = @_;
+
+    for my $life (3, 6, 12, 24) {
+        my $token = $Test::Lockbox::Admin::World->identity('manager',
+                                                           life => $life);
+        my $stream = $open->($token);
+
+        return ($token, $stream) if $stream;
+    }
+
+    die "no stream can be opened\n";
 }
 
 # The events of a stream until that many have come, in short.
