@@ -262,7 +262,12 @@ ngx_http_lockbox_stream_place(ngx_http_lockbox_admin_call_t *call,
     stream->named = (n == 1);
     stream->cursor.data = stream->place;
     stream->cursor.len = value.len;
-    ngx_memcpy(stream->place, value.data, value.len);
+
+    /* without a cursor there is not even an address to copy from */
+
+    if (value.len != 0) {
+        ngx_memcpy(stream->place, value.data, value.len);
+    }
 
     return NGX_OK;
 }
