@@ -189,6 +189,22 @@ sub story_of {
     return join '', map { "$_\n" } @story;
 }
 
+# The part of the story that the README shows.
+sub excerpt {
+    my ($text) = slurp("$TOP/README.md") =~ /A part of it:\n\n(.*?\n)(?=\S)/s
+        or return 'nothing';
+
+    return $text =~ s/^ {4}//mgr =~ s/\s*\z/\n/r;
+}
+
+# Without what is another thing each time.
+sub sameness {
+    my ($text) = @_;
+
+    return $text =~ s/\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/ID/gr
+                 =~ s/\b\d{4}-\d\d-\d\dT[\d:.]+Z/TIME/gr;
+}
+
 # What the command shows that the story has with its output, which must be the
 # same.
 sub shown {
@@ -266,6 +282,8 @@ like($output, qr/make run/, 'until it is started');
 
 is($exit, 0, 'it runs') or diag($output);
 is(story_of($output), $THE_STORY, 'the story is told');
+ok(index(sameness($output), sameness(excerpt())) >= 0,
+   'and so it stands in the README');
 like($output, qr/"subject": "Undelivered mail returned to sender"/,
      'the engineer has read mail');
 unlike($output, qr/Counsel|Privileged|globex\.example/i,
