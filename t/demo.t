@@ -41,37 +41,89 @@ END {
 
 my $THE_STORY = <<'EOF_STORY';
 Nobody has standing access
-401 no_token
-401 wrong_type
-403 not through a door
+-> 401 no_token
+-> 401 wrong_type
+-> 403 not through a door
 The customers have a door of their own, and nothing changes there
-200
-401 not your key
+-> 200
+-> 401 not your key
 The engineer asks for what she needs
-201 awaiting_manager
+-> 201 awaiting_manager
+=> filed by erin: message 1 goes to the manager
 The manager comes first, and nobody approves what is their own
-409 conflict
-403 forbidden_role
-409 conflict
-200 awaiting_customer
-Then the customer, and only the one whose data it is
-404 not_found
-200 approved
+-> 409 conflict
+-> 403 forbidden_role
+-> 409 conflict
+The manager asks, the engineer answers, the manager approves
+-> 200 needs_info
+=> asked by mona
+-> 200 awaiting_manager
+=> answered by erin
+-> 409 conflict
+-> 200 awaiting_customer
+=> approved by mona: message 1 is withdrawn, message 2 goes to the customer
+Then the customer, and only the one whose data it is, for less
+-> 404 not_found
+-> 200 approved
+=> approved by carl: message 2 is withdrawn
 The engineer collects the grant and reads the mail
-200 Bearer
-200
-200
+-> 200 Bearer
+=> collected by erin
+-> 200
+-> 200
 And nothing else
-403 wrong_tenant
-403 wrong_method
-403 wrong_path
-403 wrong_service
-403 wrong_label
+-> 403 wrong_tenant
+-> 403 wrong_method
+-> 403 wrong_path
+-> 403 wrong_service
+-> 403 wrong_label
+Half an hour is too short
+-> 201 awaiting_manager
+=> filed by erin: message 3 goes to the manager
+-> 200 awaiting_customer
+=> approved by mona: message 3 is withdrawn, message 4 goes to the customer
+-> 200 approved
+=> approved by carl: message 4 is withdrawn
+-> 200 Bearer
+=> collected by erin
+-> 401 not_yet_valid
+-> 200
 The customer has seen enough
-200 revoked
-401 revoked
+-> 200 revoked
+=> revoked by carl
+-> 401 revoked
+-> 200 revoked
+=> revoked by carl
+The customer says what is approved beforehand, and what never
+-> 200 policy
+-> 200 policy
+=> policy_changed by carl
+-> 400 invalid_member
+An alert at night
+-> 201 awaiting_manager
+=> filed by erin: message 5 goes to the manager
+-> 409 conflict
+-> 200 approved
+=> approved by mona: message 5 is withdrawn, message 6 goes to the customer
+=> approved by carl beforehand (stuck-mail): message 6 is withdrawn
+-> 200 Bearer
+=> collected by erin
+-> 200
+The engineer hands back what she no longer needs
+-> 200 completed
+=> completed by erin
+-> 401 completed
+Nobody answers
+-> 201 awaiting_manager
+=> filed by erin: message 7 goes to the manager
+-> 0
+-> 0
+=> lapsed by time: message 7 is withdrawn
+-> 409 conflict
+-> 200 lapsed
+What came to the notifier
 What the tenant API was told
-What is on record, intents and outcomes, of all that Lockbox saw
+What is on record of the first request, intents and outcomes
 EOF_STORY
 
 # Runs a command of a shell, from a directory that has nothing to do with it.
@@ -123,17 +175,47 @@ sub mode {
     return sprintf '%o', (stat "$dir/$file")[2] & 07777;
 }
 
-# Titles and answers, in order.
+# Titles, answers and events, in order.
 sub story_of {
     my ($output) = @_;
 
     my ($told) = $output =~ /engineers come to [^\n]*\n(.*)\nIt goes on/s
         or return $output;
     my @story = map {
-        /\A\n?([A-Z][^:\n]*)[^\n]*\z/ ? $1 : /^    -> ([^:\n]+)/mg
+        /\A\n?([A-Z][^:\n]*)[^\n]*\z/ ? $1
+            : map { s/^->[^:]*\K:.*//r } /^    ([-=]> .+)/mg
     } split /\n\n/, $told;
 
     return join '', map { "$_\n" } @story;
+}
+
+# The part of the story that the README shows.
+sub excerpt {
+    my ($text) = slurp("$TOP/README.md") =~ /A part of it:\n\n(.*?\n)(?=\S)/s
+        or return 'nothing';
+
+    return $text =~ s/^ {4}//mgr =~ s/\s*\z/\n/r;
+}
+
+# Without what is another thing each time.
+sub sameness {
+    my ($text) = @_;
+
+    return $text =~ s/\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/ID/gr
+                 =~ s/\b\d{4}-\d\d-\d\dT[\d:.]+Z/TIME/gr;
+}
+
+# What the command shows that the story has with its output, which must be the
+# same.
+sub shown {
+    my ($output, $name) = @_;
+
+    my ($command, $lines) = $output =~ /^    \$ (\Q$name\E .*)\n((?:\{.*\n)+)/m
+        or return;
+
+    is($lines, shell($command), "what $name shows");
+
+    return map { JSON::PP->new->utf8->decode($_) } split /^/, $lines;
 }
 
 # The lines to go on with by hand.
@@ -200,40 +282,50 @@ like($output, qr/make run/, 'until it is started');
 
 is($exit, 0, 'it runs') or diag($output);
 is(story_of($output), $THE_STORY, 'the story is told');
-is(join("\n", $output =~ /^    => (.*)$/mg), <<'EOF_TOLD' =~ s/\n\z//r,
-a message: filed by erin, the manager is asked
-a message: approved by mona, no more need of the manager, the customer is asked
-a message: approved by carl, no more need of the customer
-a message: collected by erin
-a message: revoked by carl
-EOF_TOLD
-   'and who would be told');
+ok(index(sameness($output), sameness(excerpt())) >= 0,
+   'and so it stands in the README');
 like($output, qr/"subject": "Undelivered mail returned to sender"/,
      'the engineer has read mail');
 unlike($output, qr/Counsel|Privileged|globex\.example/i,
        'and nothing that was not hers');
 
-my @records = $output =~ /^(\{"\@timestamp".*)\n/mg;
-my $shown = $output =~ /^    \$ (tail -n \d+ \S+)$/m ? $1 : 'false';
+like($output, qr/^    -> 400 invalid_member: \/access\/0\/labels\/1 /m,
+     'the customer\'s policy says what must not be asked for');
 
-is(join('', map { "$_\n" } @records), shell($shown),
-   'its records are what tail shows');
+my @windows = map { [ split ' to ' ] }
+                  $output =~ /^    -> 200 approved: (.* to .*), GET mail /mg;
+
+is(scalar @windows, 3, 'three grants are for mail alone');
+is($windows[1][0], $windows[0][1], 'one begins when another ends');
+is(scalar(() = $output =~ /^       [A-Z]/mg), 3, 'what is remarkable is said');
 
 my $json = JSON::PP->new->utf8;
+my ($event) = shown($output, 'tail -n 1');
+
+is_deeply({ map { $_ => $event->{data}{$_} } qw(event settles actor) },
+          { event => 'lapsed', settles => 'manager', actor => undef },
+          'the last event is shown whole');
+
+my @records = shown($output, 'grep');
 my $schema = Test::Lockbox::Schema->new(
     $json->decode(slurp("$TOP/conf/audit-record.schema.json")));
 
-is(join("\n", map { $schema->faults($json->decode($_)) } @records), '',
-   'and what the schema says');
-like($records[-1], qr/"event\.reason":"revoked"/, 'to the last');
+is($records[-1]{'event.reason'}, 'revoked', 'and the records of a request');
+
+@records = map { $json->decode($_) } split /^/, slurp("$dir/audit.log");
+is(join("\n", map { $schema->faults($_) } @records), '',
+   'all records are what the schema says');
+is(scalar(grep { $_->{'event.type'} eq 'end'
+                 && $_->{'event.action'} eq 'lapsed' } @records), 1,
+   'with what nobody did');
 
 my $told = slurp("$dir/api.log");
 
-is(scalar(() = $told =~ /^engineers .* subject=erin /mg), 2,
+is(scalar(() = $told =~ /^engineers .* subject=erin /mg), 4,
    'the tenant API heard who it was, and not what she claimed');
 is(scalar(() = $told =~ / authorization=-$/mg), scalar(() = $told =~ /\n/g),
    'and never saw a grant');
-is(slurp("$dir/access.log") =~ tr/\n//, 19, 'what the door saw is in its log');
+is(slurp("$dir/access.log") =~ tr/\n//, 42, 'what the door saw is in its log');
 unlike(slurp("$dir/access.log"), qr/eyJ/, 'without tokens');
 
 is(mode('.'), '755', 'workers can enter the directory');
@@ -253,7 +345,7 @@ like($answers, qr/^\{"iss":"[^"]+","sub":"erin"/, 'a pasted line: who is it');
 is_deeply([ $answers =~ /"(?:state|code|subject)":\s?"([^"]+)"/g ], [
     'awaiting_customer', 'approved', 'Draft of the Tamarack contract',
     'wrong_service', 'revoked', 'revoked',
-    'revoked', 'revoked',
+    'revoked', 'lapsed', 'completed', 'revoked', 'revoked',
     'Order 88-1730: 40 anvils', 'Undelivered mail returned to sender',
     'Where is the mail from Tamarack?',
 ], 'the others: two approvals, in, not further, the end, what is left')
@@ -279,6 +371,19 @@ unlink "$dir/data/tenants/acme/mail/messages/1043.json";
 
 isnt($exit, 0, 'the story fails with an answer that it does not expect');
 like($output, qr/the answer should be 200: .*no such thing/, 'and says which');
+
+my $conf = slurp("$dir/nginx.conf");
+my @workers = processes();
+
+$t->write_file("lockbox-demo-$>/nginx.conf",
+               $conf =~ s/'\$request_body'/'{"data":{"event":"none"}}'/r);
+kill 'HUP', slurp("$dir/nginx.pid") =~ /(\d+)/;
+$t->wait_for(sub { running(@workers) == 2 }, undef, 'other workers');
+
+($exit, $output) = demo('story');
+
+isnt($exit, 0, 'the story fails with an event that it does not expect');
+like($output, qr/the event should be: filed by erin/, 'and says which');
 
 
 # Again
