@@ -16,6 +16,8 @@
 
 #include <openssl/evp.h>
 
+#include <sys/mman.h>
+
 #include "ngx_lockbox_cache.h"
 
 
@@ -259,6 +261,14 @@ ngx_lockbox_cache_init(ngx_shm_zone_t *shm_zone, void *data)
     if (memory == NULL) {
         return NGX_ERROR;
     }
+
+#ifdef MADV_HUGEPAGE
+
+    /* a look-up goes to places far apart; a system without may say no */
+
+    (void) madvise(memory, size, MADV_HUGEPAGE);
+
+#endif
 
     cache->zone = ngx_lockbox_cache_create(memory, size);
     if (cache->zone == NULL) {
