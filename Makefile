@@ -38,8 +38,10 @@ assets  = $(objs)/ngx_lockbox_assets.h
 # handlers have given signatures that few of them need in full.
 warnings  = -Wall -Wextra -Werror -Wno-unused-parameter
 hardening = -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2
-cc_opt    = -O2 -g $(warnings) $(hardening)
-ld_opt    = -Wl,-z,relro -Wl,-z,now
+# What the module calls of its own is its own, whatever else is loaded.
+binding   = -fno-semantic-interposition
+cc_opt    = -O2 -g $(warnings) $(hardening) $(binding)
+ld_opt    = -Wl,-z,relro -Wl,-z,now -Wl,-Bsymbolic-functions
 linkage   = --add-dynamic-module
 
 # For what is compiled besides nginx's own makefile.
