@@ -327,8 +327,8 @@ bench_programs = build/bench/door build/bench/mint
 benches = build/bench/door t/bench/requests t/bench/costs t/bench/revocations
 
 # what they are told
-BENCH_SECONDS      = 2
-BENCH_ROUNDS       = 5
+BENCH_SECONDS      = 1
+BENCH_ROUNDS       = 11
 BENCH_GRANTS       = 100000
 BENCH_REVOCATIONS  = 50
 BENCH_INSTRUCTIONS = 1000
