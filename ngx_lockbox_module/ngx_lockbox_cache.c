@@ -669,7 +669,7 @@ ngx_lockbox_cache_copy(ngx_lockbox_zone_t *zone, ngx_lockbox_facts_t *facts,
 
     for ( ;; ) {
 
-        if (out != NULL) {
+        if (in == NULL) {
             ngx_memcpy(text, out, n);
             out += n;
 
