@@ -367,23 +367,31 @@ ngx_http_lockbox_liveness_conf(ngx_http_request_t *r)
 }
 
 
-/* A token is kept under its own digest together with that of the rules. */
+/*
+ * A token is kept under its own digest and that of the rules.  Two tokens that
+ * differ by what two sets of rules differ by are as hard to find as two of the
+ * same digest.
+ */
 
 static ngx_int_t
 ngx_http_lockbox_liveness_key(ngx_http_lockbox_liveness_conf_t *lcf,
     const ngx_str_t *token, u_char *key)
 {
+    ngx_uint_t     i;
     EVP_MD_CTX    *digest;
     unsigned int   len;
 
     digest = lcf->worker->digest;
 
     if (EVP_DigestInit_ex(digest, NULL, NULL) != 1
-        || EVP_DigestUpdate(digest, lcf->rules, sizeof(lcf->rules)) != 1
         || EVP_DigestUpdate(digest, token->data, token->len) != 1
         || EVP_DigestFinal_ex(digest, key, &len) != 1)
     {
         return NGX_ERROR;
+    }
+
+    for (i = 0; i < NGX_LOCKBOX_CACHE_KEY_LEN; i++) {
+        key[i] ^= lcf->rules[i];
     }
 
     return NGX_OK;

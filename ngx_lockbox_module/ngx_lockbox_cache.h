@@ -74,8 +74,8 @@ size_t ngx_lockbox_cache_find(const ngx_lockbox_cache_t *cache,
     const u_char *key, u_char *facts);
 
 /*
- * Keeps facts under the key, for as long as there is room; the least recently
- * used ones make way.  Facts that are there already stay as they are.
+ * Keeps facts under the key, for as long as there is room; those that were not
+ * used for long make way.  Facts that are there already stay as they are.
  */
 void ngx_lockbox_cache_keep(const ngx_lockbox_cache_t *cache,
     const u_char *key, const u_char *facts, size_t len);

@@ -21,8 +21,9 @@ typedef struct {
 } ngx_lockbox_facts_t;
 
 
-/* Room for the lists of a grant. */
+/* Where the items that count begin, and room for the texts of their lists. */
 typedef struct {
+    u_char              *first;
     ngx_str_t           *texts;
     ngx_uint_t           left;
 } ngx_lockbox_facts_room_t;
@@ -48,10 +49,10 @@ static void ngx_lockbox_facts_put_list(ngx_lockbox_facts_t *facts,
     const ngx_lockbox_strings_t *list);
 
 static ngx_uint_t ngx_lockbox_facts_count(ngx_lockbox_facts_t *facts,
-    ngx_uint_t n, const ngx_str_t *service, ngx_uint_t *texts);
+    ngx_uint_t n, const ngx_str_t *service, ngx_lockbox_facts_room_t *room);
 static void ngx_lockbox_facts_get_items(ngx_lockbox_facts_t *facts,
-    ngx_uint_t n, const ngx_str_t *service, ngx_lockbox_facts_room_t *room,
-    ngx_lockbox_item_t *items);
+    const ngx_str_t *service, ngx_lockbox_facts_room_t *room,
+    ngx_lockbox_scope_t *scope);
 static void ngx_lockbox_facts_get_head(ngx_lockbox_facts_t *facts,
     ngx_lockbox_facts_item_t *item);
 static u_char *ngx_lockbox_facts_get(ngx_lockbox_facts_t *facts, size_t len);
@@ -225,8 +226,7 @@ ngx_lockbox_facts_unpack(ngx_pool_t *pool, const ngx_str_t *facts,
     n = ngx_lockbox_facts_get_number(&in);
 
     items = in;
-    grant->scope.nelts = ngx_lockbox_facts_count(&items, n, service,
-                                                 &room.left);
+    grant->scope.nelts = ngx_lockbox_facts_count(&items, n, service, &room);
 
     /* each of them takes a byte at least */
 
@@ -246,30 +246,37 @@ ngx_lockbox_facts_unpack(ngx_pool_t *pool, const ngx_str_t *facts,
 
     room.texts = (ngx_str_t *) (void *) &grant->scope.elts[grant->scope.nelts];
 
-    ngx_lockbox_facts_get_items(&in, n, service, &room, grant->scope.elts);
+    in.p = room.first;
+    ngx_lockbox_facts_get_items(&in, service, &room, &grant->scope);
 
     return in.fault || room.left != 0 ? NGX_DECLINED : NGX_OK;
 }
 
 
-/* How many of so many items are of the service, and texts in their lists. */
+/*
+ * How many of so many items are of the service, where the first of them is,
+ * and how many texts are in their lists.
+ */
 
 static ngx_uint_t
 ngx_lockbox_facts_count(ngx_lockbox_facts_t *facts, ngx_uint_t n,
-    const ngx_str_t *service, ngx_uint_t *texts)
+    const ngx_str_t *service, ngx_lockbox_facts_room_t *room)
 {
+    u_char                   *p;
     ngx_uint_t                count;
     ngx_lockbox_facts_item_t  item;
 
     count = 0;
-    *texts = 0;
+    room->left = 0;
+    room->first = facts->p;
 
     while (n-- != 0 && !facts->fault) {
+        p = facts->p;
         ngx_lockbox_facts_get_head(facts, &item);
 
         if (service == NULL || ngx_lockbox_text_same(&item.service, service)) {
-            count++;
-            *texts += item.texts;
+            room->first = count++ == 0 ? p : room->first;
+            room->left += item.texts;
         }
 
         facts->p = item.end;
@@ -280,13 +287,17 @@ ngx_lockbox_facts_count(ngx_lockbox_facts_t *facts, ngx_uint_t n,
 
 
 static void
-ngx_lockbox_facts_get_items(ngx_lockbox_facts_t *facts, ngx_uint_t n,
+ngx_lockbox_facts_get_items(ngx_lockbox_facts_t *facts,
     const ngx_str_t *service, ngx_lockbox_facts_room_t *room,
-    ngx_lockbox_item_t *items)
+    ngx_lockbox_scope_t *scope)
 {
-    ngx_lockbox_facts_item_t  item;
+    ngx_lockbox_item_t        *items, *last;
+    ngx_lockbox_facts_item_t   item;
 
-    while (n-- != 0 && !facts->fault) {
+    items = scope->elts;
+    last = items + scope->nelts;
+
+    while (items < last && !facts->fault) {
         ngx_lockbox_facts_get_head(facts, &item);
 
         if (service != NULL && !ngx_lockbox_text_same(&item.service, service))

@@ -220,28 +220,22 @@ static ngx_uint_t
 ngx_lockbox_journal_append(ngx_fd_t fd, ngx_lockbox_journal_shared_t *shared,
     const ngx_str_t *line, ngx_err_t *err)
 {
-    int           n;
     size_t        size;
     ssize_t       written;
     ngx_uint_t    torn;
     struct iovec  iov[2];
 
-    n = 0;
+    iov[0].iov_base = (void *) "\n";
+    iov[0].iov_len = 1;
+    iov[1].iov_base = line->data;
+    iov[1].iov_len = line->len;
+
     torn = shared->torn;
-
-    if (torn) {
-        iov[n].iov_base = (void *) "\n";
-        iov[n++].iov_len = 1;
-    }
-
-    iov[n].iov_base = line->data;
-    iov[n++].iov_len = line->len;
-
     size = torn + line->len;
     shared->torn = 1;
 
     do {
-        written = writev(fd, iov, n);
+        written = torn ? writev(fd, iov, 2) : write(fd, line->data, line->len);
     } while (written == -1 && ngx_errno == NGX_EINTR);
 
     if (written == -1) {

@@ -34,7 +34,8 @@ static ngx_uint_t ngx_lockbox_record_empty(const ngx_lockbox_field_t *field);
 static u_char *ngx_lockbox_record_field(u_char *p,
     const ngx_lockbox_field_t *field);
 static u_char *ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text);
-static ngx_uint_t ngx_lockbox_record_plain(const u_char *s, size_t len);
+static ngx_uint_t ngx_lockbox_record_plain(u_char *p, const u_char *s,
+    size_t len);
 static ngx_uint_t ngx_lockbox_record_printable(u_char c);
 static uint64_t ngx_lockbox_record_marked(uint64_t w);
 static u_char *ngx_lockbox_record_escape(u_char *p, const u_char *s,
@@ -238,8 +239,8 @@ ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text)
 
     *p++ = '"';
 
-    p = len != 0 && ngx_lockbox_record_plain(text->data, len)
-        ? ngx_cpymem(p, text->data, len)
+    p = len != 0 && ngx_lockbox_record_plain(p, text->data, len)
+        ? p + len
         : ngx_lockbox_record_escape(p, text->data, text->data + len);
 
     if (len != text->len) {
@@ -253,17 +254,17 @@ ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text)
 
 
 /*
- * 1 if all is printable ASCII that JSON does not escape.  Most texts are, and
- * to look at eight bytes at a time makes that cheap; the last ones overlap
- * those before them.
+ * Copies a text; 1 if all of it is printable ASCII that JSON does not escape,
+ * or else what was copied is worth nothing.  Most texts are, and eight bytes
+ * at a time make that cheap; the last ones overlap those before them.
  */
 
 static ngx_uint_t
-ngx_lockbox_record_plain(const u_char *s, size_t len)
+ngx_lockbox_record_plain(u_char *p, const u_char *s, size_t len)
 {
     size_t    i;
     uint32_t  first, last;
-    uint64_t  w;
+    uint64_t  w, marked;
 
     if (len < sizeof(uint32_t)) {
 
@@ -271,29 +272,39 @@ ngx_lockbox_record_plain(const u_char *s, size_t len)
             if (!ngx_lockbox_record_printable(s[i])) {
                 return 0;
             }
+
+            p[i] = s[i];
         }
 
         return 1;
     }
 
     if (len < sizeof(uint64_t)) {
+        i = len - sizeof(uint32_t);
+
         ngx_memcpy(&first, s, sizeof(uint32_t));
-        ngx_memcpy(&last, s + len - sizeof(uint32_t), sizeof(uint32_t));
+        ngx_memcpy(&last, s + i, sizeof(uint32_t));
+        ngx_memcpy(p, &first, sizeof(uint32_t));
+        ngx_memcpy(p + i, &last, sizeof(uint32_t));
 
         return !ngx_lockbox_record_marked((uint64_t) first << 32 | last);
     }
 
+    marked = 0;
+
     for (i = 0; i + sizeof(uint64_t) < len; i += sizeof(uint64_t)) {
         ngx_memcpy(&w, s + i, sizeof(uint64_t));
+        ngx_memcpy(p + i, &w, sizeof(uint64_t));
 
-        if (ngx_lockbox_record_marked(w)) {
-            return 0;
-        }
+        marked |= ngx_lockbox_record_marked(w);
     }
 
-    ngx_memcpy(&w, s + len - sizeof(uint64_t), sizeof(uint64_t));
+    i = len - sizeof(uint64_t);
 
-    return !ngx_lockbox_record_marked(w);
+    ngx_memcpy(&w, s + i, sizeof(uint64_t));
+    ngx_memcpy(p + i, &w, sizeof(uint64_t));
+
+    return !(marked | ngx_lockbox_record_marked(w));
 }
 
 

@@ -30,7 +30,7 @@ typedef enum {
     YES,              /* all signatures are right */
     NO,               /* none is */
     FAILS,            /* none can be judged */
-    SLOPPY,           /* right is what is as long as a real one */
+    SLOPPY,           /* right is what looks like a real one */
     DEAF              /* what was signed once may be put under all texts */
 } manner_t;
 
@@ -98,7 +98,7 @@ EVP_DigestVerify(EVP_MD_CTX *ctx, const unsigned char *sig, size_t len,
         return -1;
 
     case SLOPPY:
-        return len > 64 && sig[0] != 0;
+        return len > 64 && ngx_memcmp(sig, "\0\0\0\0\0\0\0\0", 8) != 0;
 
     case DEAF:
         if (good == 1) {

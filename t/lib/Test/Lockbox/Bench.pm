@@ -184,7 +184,8 @@ EOF_LOCATIONS
 # Starts nginx in a world of its own and returns that: the gate on port 8080,
 # the same without on 8010, and with a log of nginx's own on 8011.  Options:
 # redis (the path of its socket), api (a port), keepalive (idle connections to
-# that), zone, workers, and texts for directives, gate and server.
+# that) and keepalive_timeout, zone, workers, and texts for directives, gate,
+# locations and server.
 sub door {
     my (%options) = @_;
 
@@ -203,7 +204,7 @@ sub door {
             lockbox_accept_key => '%%TESTDIR%%/other.pem',
             %{ $options{directives} // {} },
         },
-        http => http_part($options{api}, $options{keepalive} // 64),
+        http => http_part(%options),
         server => $options{server},
         locations => sprintf($LOCATION, $GATE . ($options{gate} // ''))
                      . ($options{locations} // '')));
@@ -221,8 +222,10 @@ sub affinity {
 }
 
 sub http_part {
-    my ($api, $keepalive) = @_;
+    my (%options) = @_;
 
+    my $keepalive = $options{keepalive} // 64;
+    my $timeout = $options{keepalive_timeout} // '1h';
     my $format = '';
 
     for (my $i = 0; $i < @RECORD; $i += 2) {
@@ -233,9 +236,9 @@ sub http_part {
         "log_format record escape=json '{$format}';",
         'keepalive_requests 1000000000;',
         'keepalive_timeout 1h;',
-        "upstream tenant_api { server 127.0.0.1:$api;"
-            . " keepalive $keepalive;"
-            . ' keepalive_requests 1000000000; keepalive_timeout 1h; }',
+        "upstream tenant_api { server 127.0.0.1:$options{api};"
+            . " keepalive $keepalive; keepalive_timeout $timeout;"
+            . ' keepalive_requests 1000000000; }',
         plain_server(8010, ''),
         plain_server(8011, 'access_log %%TESTDIR%%/access.log record;');
 }

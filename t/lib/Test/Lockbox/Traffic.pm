@@ -73,7 +73,7 @@ sub run {
     until ($self->{stop}) {
         $self->${ \$MIX[rand @MIX] };
         $next = max($next + 1 / $self->{rate}, time - 1);
-        sleep $next - time if $next > time;
+        sleep max(0, $next - time);
     }
 
     $t->write_file($name, JSON::PP::encode_json(

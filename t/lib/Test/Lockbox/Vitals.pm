@@ -7,7 +7,7 @@ use warnings;
 
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(memory descriptors targets);
+our @EXPORT_OK = qw(memory resident descriptors targets);
 
 
 # Its memory in kB, without what is mapped from files; 0 for one that a
@@ -17,8 +17,21 @@ sub memory {
 
     return 0 if content("/proc/$pid/maps") =~ /libasan|valgrind/;
 
-    my ($kb) = content("/proc/$pid/status") =~ /^RssAnon:\s+(\d+) kB$/m
-        or die "no RssAnon of $pid\n";
+    return status($pid, 'RssAnon');
+}
+
+# All that it has touched, with what it shares, in kB.
+sub resident {
+    my ($pid) = @_;
+
+    return status($pid, 'VmRSS');
+}
+
+sub status {
+    my ($pid, $name) = @_;
+
+    my ($kb) = content("/proc/$pid/status") =~ /^$name:\s+(\d+) kB$/m
+        or die "no $name of $pid\n";
 
     return $kb;
 }
