@@ -236,6 +236,10 @@ EOF_TEST
         qr/signal 11/, <<'EOF_TEST' ],
         $t->expect_log(qr/signal 11/);
 EOF_TEST
+    'a test that never ends' => [
+        qr/not done within 1 s/, <<'EOF_TEST', 1 ],
+        while (1) { eval { sleep 1 } }
+EOF_TEST
     'a test that dies' => [
         qr/on purpose/, <<'EOF_TEST' ],
         $t->redis;
@@ -244,7 +248,8 @@ EOF_TEST
 );
 
 for my $name (sort keys %alarms) {
-    my ($pattern, $test) = @{ $alarms{$name} };
+    my ($pattern, $test, $limit) = @{ $alarms{$name} };
+    local $ENV{LOCKBOX_LIMIT} = $limit // $ENV{LOCKBOX_LIMIT} // 0;
     my ($status, $output) = run_test($test);
 
     isnt $status, 0, "$name fails the test";

@@ -30,6 +30,9 @@ my $ROOT = abs_path(dirname(__FILE__) . '/../../..');
 my $OWNER = $$;
 my @Worlds;
 
+# Seconds after which a test that still runs has failed; 0 for any time.
+my $LIMIT = $ENV{LOCKBOX_LIMIT} // 0;
+
 # What must not be in an error log, whatever the level.
 my $FAULT = qr{
     \[alert\] | \[emerg\] | http\ request\ count\ is\ zero | open\ socket
@@ -71,6 +74,9 @@ sub new {
     my ($class, %options) = @_;
 
     $SIG{$_} //= sub { exit 1 } for qw(INT TERM HUP);
+    $SIG{ALRM} = \&give_up;
+    alarm $LIMIT;
+
     # who reads the results may leave before all has been stopped
     $SIG{PIPE} //= 'IGNORE';
 
@@ -86,6 +92,12 @@ sub new {
     push @Worlds, $self;
 
     return $self;
+}
+
+# Not an exception, which the code that goes on and on may catch.
+sub give_up {
+    Test::More::diag("not done within $LIMIT s");
+    exit 1;
 }
 
 sub testdir {

@@ -214,7 +214,7 @@ sub send_frozen {
     my $bytes = pack 'N/a', freeze(\@values);
 
     while (length $bytes) {
-        my $sent = syswrite $socket, $bytes // die "control: $!\n";
+        my $sent = syswrite($socket, $bytes) // die "control: $!\n";
         substr($bytes, 0, $sent) = '';
     }
 }
