@@ -9,8 +9,9 @@ package Test::Lockbox::FakeRedis;
 # one whose pattern matches the words of a command, joined by blanks, plays its
 # steps instead of the reply; with "times" it does so that often.  A connection
 # that comes in is the command "CONNECT", and a message that the real Redis
-# pushes is the command "MESSAGE" and its keys, whose reply it is.  The steps of a connection are played
-# one after the other, those of one command after those of the command before:
+# pushes is the command "MESSAGE" and its keys, whose reply it is.  The steps of
+# a connection are played one after the other, those of one command after those
+# of the command before:
 #
 #     "bytes"           sends them
 #     [ 'reply' ]       lets the real Redis have the command, sends its reply;
@@ -35,6 +36,9 @@ use Test::Lockbox::Redis;
 
 our @EXPORT_OK = qw(halted taken);
 
+# What is wrong when the real Redis has closed a connection.
+my $CLOSED = "Redis closed\n";
+
 # TIOCOUTQ of Linux: how much of what was sent has not been read yet.
 my $OUTQ = 0x5411;
 
@@ -56,8 +60,8 @@ sub new {
     my $daemon = bless {
         path => $t->testdir . '/fake.sock',
         behind => $t->testdir . '/redis.sock',
-        control => $its, standing => standing(%options), rules => [], seen => [], released => {},
-        connections => {}, count => 0,
+        control => $its, standing => standing(%options), rules => [],
+        seen => [], released => {}, connections => {}, count => 0,
     }, $class;
 
     # made before the fork, so that nobody waits for it
@@ -507,7 +511,14 @@ sub play_reply {
     $redis->send_command(@$words);
 
     while (1) {
-        my $reply = raw_reply($redis);
+        my $reply = eval { raw_reply($redis) };
+
+        # whoever is behind a proxy learns by its end that Redis has closed
+        if (!defined $reply) {
+            die $@ if $@ ne $CLOSED;
+            $self->drop($connection);
+            return 0;
+        }
 
         if ($reply !~ /\A\*3\r\n\$7\r\nmessage\r\n/) {
             send_bytes($connection, substr $reply, 0,
@@ -569,7 +580,7 @@ sub send_bytes {
 sub raw_reply {
     my ($redis) = @_;
 
-    my $line = $redis->read_until(qr/\r\n/) // die "Redis closed\n";
+    my $line = $redis->read_until(qr/\r\n/) // die $CLOSED;
     my ($type, $count) = $line =~ /^([-+:\$*])(-?\d*)/
         or die "no RESP2: \"$line\"\n";
 
