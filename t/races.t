@@ -10,7 +10,8 @@
 # then comes of it must be what a model of the workflow makes of the two, one
 # after the other, in one order or the other; and both orders must be seen.
 #
-# LOCKBOX_RACES is the number of rounds of each (12, or 2 of such pairs).
+# LOCKBOX_RACES is the number of rounds of each (12), LOCKBOX_PAIRS that of each
+# of such pairs (2).
 
 use strict;
 use warnings;
@@ -26,7 +27,7 @@ use Test::Lockbox::Model;
 use Test::Lockbox::Race qw(lane lanes call fire spin_until $RACE_SERVER);
 
 my $ROUNDS = $ENV{LOCKBOX_RACES} // 12;
-my $PAIR_ROUNDS = $ENV{LOCKBOX_RACES} // 2;
+my $PAIR_ROUNDS = $ENV{LOCKBOX_PAIRS} // 2;
 my $MOST_ROUNDS = 10 * $ROUNDS + 100;
 
 my $POLICY = '/lockbox/v1/tenants/acme/policy';
