@@ -11,6 +11,7 @@ use File::Path qw(make_path);
 
 use Test::Lockbox;
 use Test::Lockbox::Admin;
+use Test::Lockbox::Http2;
 use Test::Lockbox::Refusal;
 
 my $t = Test::Lockbox->new;
@@ -42,6 +43,18 @@ $t->write_conf($t->conf(http => <<"EOF_HTTP", locations => join '',
         if (\$arg_free)  { rewrite ^ /free/x; }
         location /tenants/acme/mail/ { $upstream }
         location /free/  { lockbox off; $root }
+    }
+    server {
+        listen      127.0.0.1:%%PORT_8091%%;
+        listen      127.0.0.1:%%PORT_8443%% http2;
+        error_page  400 = \$arg_page;
+        location /tenants/acme/mail/ {
+            lockbox          on;
+            lockbox_tenant   acme;
+            lockbox_service  mail;
+            $upstream
+        }
+        location /lockbox/ { lockbox_admin on; }
     }
 EOF_HTTP
     gated('mail', $upstream),
@@ -91,6 +104,7 @@ location = /no { return 403; }
 location /free/ { $root }
 location \@free { return 200 "free for all"; }
 location /lockbox/ { lockbox_admin on; }
+location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path break; }
 EOF_LOCATIONS
 $t->run;
 $Test::Lockbox::Admin::World = $t;
@@ -219,6 +233,50 @@ for my $token (undef, grant('inside')) {
 }
 
 
+# nginx itself refuses two fields of that name; but its page for that may be
+# gated, or the admin API, and both fields come along
+
+for my $case (
+    [ 'the gate', '/tenants/acme/mail/x', grant('mail') ],
+    [ 'the admin API', '/lockbox/v1/whoami', token_of('engineer') ],
+) {
+    my ($place, $page, $token) = @$case;
+    my @token = ([ authorization => "Bearer $token" ]);
+
+    for my $http (1, 2) {
+        my $ask = sub {
+            my (@headers) = @_;
+            my @request = ('GET', "/?page=$page", headers => \@headers);
+
+            return $http == 1 ? $t->http(@request, port => 8091)
+                 : Test::Lockbox::Http2->new($t->port(8443))->ask(@request);
+        };
+        my $name = "a page for two fields, HTTP/$http, $place";
+        my $seen = $t->upstream_requests;
+
+        for my $other ("Bearer $token", 'Basic YTpi', '') {
+            my @both = (@token, [ authorization => $other ]);
+
+            refused($ask->(@both), 'two_tokens', $name);
+            refused($ask->(reverse @both), 'two_tokens', $name);
+            is_deeply(paths_recorded(),
+                      [ ("end $page two_tokens 400") x 2 ],
+                      "$name: on record");
+        }
+
+        is(scalar $t->upstream_requests, $seen, "$name: nothing arrives");
+
+        # two fields of another name that may be there once
+        let_through($ask->(@token, map { [ 'if-modified-since' => $_ ] } 1, 2),
+                    "$name: one of them is a token's");
+        is_deeply(paths_recorded(),
+                  $page =~ /lockbox/ ? []
+                      : [ "start $page", "end $page allow 200" ],
+                  "$name: allowed, on record");
+    }
+}
+
+
 # What others allow or deny
 
 refused(get('/tenants/acme/any/x'), 'no_token', 'what auth_request allows');
@@ -251,6 +309,20 @@ refused(get('/tenants/acme/last/x', grant('last')), 'internal_error',
         'rewritten to what is free');
 is_deeply(paths_recorded(), [ 'end /tenants/acme/last/x internal_error 503' ],
           'on record, as never looked at');
+
+# nginx leaves it to the admin API to see that it is shorter than its place
+
+for my $path ('/', '/v1/whoami', '/calls/elsewhere') {
+    my $answer = get("/calls/elsewhere/?path=$path", token_of('engineer'));
+
+    is(outcome($answer), '404 not_found', "a call rewritten to $path");
+    is_deeply(paths_recorded(), [ "end $path not_found 404" ], 'on record');
+}
+
+is(get('/calls/elsewhere/v1/whoami?path=/calls/elsewhere/v1/whoami',
+       token_of('engineer'))->json->{sub}, 'erin',
+   'a call rewritten to itself');
+recorded([], 'not on record, for it only reads');
 
 
 # What answers before it can be judged
