@@ -355,6 +355,13 @@ ngx_http_lockbox_gate_open(ngx_http_request_t *r,
     ctx->shown = 1;
     decision = ngx_lockbox_grant_timely(&ctx->grant, ngx_time(), mcf->leeway);
 
+    /* whoever sets the clock back brings nothing back that was over */
+
+    if (decision == NGX_LOCKBOX_EXPIRED) {
+        ngx_http_lockbox_liveness_bury(r, &ctx->grant.tenant, &ctx->grant.id,
+                                       decision, ctx->grant.expires);
+    }
+
     return ngx_http_lockbox_gate_shown(r, ctx, decision);
 }
 
@@ -686,13 +693,6 @@ ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
 {
     json_t     *help;
     ngx_int_t   rc;
-
-    /* whoever sets the clock back brings nothing back that was over */
-
-    if (ctx->decision == NGX_LOCKBOX_EXPIRED && ctx->shown) {
-        ngx_http_lockbox_liveness_bury(r, &ctx->grant.tenant, &ctx->grant.id,
-                                       ctx->decision, ctx->grant.expires);
-    }
 
     help = ctx->genuine && r == r->main ? ngx_http_lockbox_gate_help(ctx)
                                         : NULL;
