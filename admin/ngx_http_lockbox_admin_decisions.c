@@ -840,6 +840,7 @@ ngx_http_lockbox_decision_given(ngx_http_lockbox_admin_call_t *call,
     const ngx_str_t *text)
 {
     json_t                           *before, *said;
+    int64_t                           begins;
     ngx_str_t                         access, jws;
     ngx_pool_t                       *pool;
     ngx_lockbox_seal_t                given;
@@ -854,9 +855,13 @@ ngx_http_lockbox_decision_given(ngx_http_lockbox_admin_call_t *call,
 
     ngx_http_lockbox_decision_wish(decision, &wish);
 
+    /* what is to begin after its end was not approved by it */
+
+    begins = ngx_max(seal->at, (int64_t) seal->begins * 1000);
+
     preapproval = ngx_http_lockbox_decision_may_be_given(call, decision)
                   ? ngx_lockbox_policy_preapproval(&decision->policy.rules,
-                                                   &wish, seal->at)
+                                                   &wish, begins)
                   : NULL;
 
     if (preapproval == NULL) {

@@ -19,6 +19,9 @@
 #define NGX_HTTP_LOCKBOX_APPROVALS_MAX    9
 #define NGX_HTTP_LOCKBOX_OPEN_MAX         1000
 
+/* in seconds; with it times are still such as the script takes */
+#define NGX_HTTP_LOCKBOX_RETENTION_MAX    ((time_t) 100 * 365 * 24 * 3600)
+
 #define NGX_HTTP_LOCKBOX_STREAMS          256
 #define NGX_HTTP_LOCKBOX_STREAMS_PERSON   16
 #define NGX_HTTP_LOCKBOX_STREAMS_MAX      65536
@@ -287,6 +290,13 @@ ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf, void *data)
     if (conf->retention == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lockbox_retention\" must not be zero");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->retention > NGX_HTTP_LOCKBOX_RETENTION_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lockbox_retention\" of %T seconds is longer "
+                           "than 100 years", conf->retention);
         return NGX_CONF_ERROR;
     }
 

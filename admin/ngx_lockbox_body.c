@@ -29,6 +29,7 @@ static ngx_int_t ngx_lockbox_body_narrowing(ngx_pool_t *pool,
     ngx_lockbox_fault_t *fault);
 static const char *ngx_lockbox_body_prose(const ngx_str_t *text, size_t min,
     size_t max, const char *reason);
+static ngx_uint_t ngx_lockbox_body_blank(uint32_t code);
 static ngx_uint_t ngx_lockbox_body_secret(const ngx_str_t *text);
 static ngx_uint_t ngx_lockbox_body_jws(const u_char *p, const u_char *end);
 static const u_char *ngx_lockbox_body_part(const u_char *p,
@@ -265,8 +266,8 @@ ngx_lockbox_body_narrowing(ngx_pool_t *pool, const json_t *body,
 
 
 /*
- * NULL when the text has "min" to "max" characters, all of which show, and no
- * credential among them; else why not, which is "reason" for its length.  The
+ * NULL when the text has "min" to "max" characters, which are not all blank,
+ * none of which is hidden, and no credential among them; else why not, which is "reason" for its length.  The
  * reader of the body has made sure that it is UTF-8.
  */
 
@@ -276,6 +277,7 @@ ngx_lockbox_body_prose(const ngx_str_t *text, size_t min, size_t max,
 {
     size_t         n;
     uint32_t       code;
+    ngx_uint_t     shows;
     const u_char  *p, *end;
 
     if (text->len == 0) {
@@ -283,6 +285,7 @@ ngx_lockbox_body_prose(const ngx_str_t *text, size_t min, size_t max,
     }
 
     n = 0;
+    shows = 0;
     end = text->data + text->len;
 
     for (p = text->data; p < end; n++) {
@@ -292,16 +295,33 @@ ngx_lockbox_body_prose(const ngx_str_t *text, size_t min, size_t max,
             return "It has a character that does not show, or that changes "
                    "how others show.";
         }
+
+        shows |= !ngx_lockbox_body_blank(code);
     }
 
     if (n < min || n > max) {
         return reason;
     }
 
+    if (!shows) {
+        return "It is blank.";
+    }
+
     return ngx_lockbox_body_secret(text)
            ? "It has what looks like a token, and that must not be stored: "
              "leave it out."
            : NULL;
+}
+
+
+/* The spaces of Unicode (White_Space), and the pattern without a dot. */
+
+static ngx_uint_t
+ngx_lockbox_body_blank(uint32_t code)
+{
+    return code == LF || code == ' ' || code == 0xa0 || code == 0x1680
+           || (code >= 0x2000 && code <= 0x200a) || code == 0x202f
+           || code == 0x205f || code == 0x2800 || code == 0x3000;
 }
 
 

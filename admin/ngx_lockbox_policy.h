@@ -103,8 +103,8 @@ ngx_int_t ngx_lockbox_policy_allows(ngx_pool_t *pool,
     ngx_lockbox_fault_t *fault);
 
 /*
- * The first preapproval of a clamped policy that covers the whole wish now
- * (Unix milliseconds), or NULL.  What the policy does not allow is covered by
+ * The first preapproval of a clamped policy that covers the whole wish if it
+ * begins "now" (Unix milliseconds), or NULL.  What the policy does not allow is covered by
  * none.
  */
 const ngx_lockbox_preapproval_t *ngx_lockbox_policy_preapproval(

@@ -355,6 +355,13 @@ ngx_http_lockbox_gate_open(ngx_http_request_t *r,
     ctx->shown = 1;
     decision = ngx_lockbox_grant_timely(&ctx->grant, ngx_time(), mcf->leeway);
 
+    /* whoever sets the clock back brings nothing back that was over */
+
+    if (decision == NGX_LOCKBOX_EXPIRED) {
+        ngx_http_lockbox_liveness_bury(r, &ctx->grant.tenant, &ctx->grant.id,
+                                       decision, ctx->grant.expires);
+    }
+
     return ngx_http_lockbox_gate_shown(r, ctx, decision);
 }
 

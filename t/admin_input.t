@@ -108,7 +108,7 @@ sub filings {
         map({ [ justification => $_ ] } @NO_TEXTS, undef, '"too short"',
             '"' . 'x' x 2001 . '"', '"' . "\xc3\xa9" x 2001 . '"',
             '"' . "\xf0\x9f\x98\x80" x 9 . '"', '"an escape: \u001b..."',
-            '"a delete: \u007f..."', '"a tab: \t......"'),
+            '"a delete: \u007f..."', '"a tab: \t......"', '"          "'),
         map({ [ reason => $_ ] } @NO_TEXTS, undef, '"because"',
             '"production_aler"', '"production_alert "', '"Production_alert"'),
         map({ [ duration => $_ ] } @NO_INTEGERS, undef, 59, 14401,

@@ -553,6 +553,17 @@ sub an_extension {
     is(decode(collect($new->{id}))->{payload}{nbf}, $end,
        '... where its grant begins');
 
+    # what begins behind the preapproval's end is not approved by it
+    for my $case ([ \&waits, -60, 'an extension that begins too late' ],
+                  [ \&opens, 60, '... but for that' ])
+    {
+        my ($check, $seconds, $name) = @$case;
+
+        set_policy(preapprovals => [ triage(until => time_in($end + $seconds
+                                                             - time)) ]);
+        $check->({ extends => $old->{id}, duration => 60 }, $name);
+    }
+
     set_policy(preapprovals => [triage()], max_duration => 1800);
     is(outcome(ask('engineer', 'POST', $REQUESTS,
                    json => filing(extends => $old->{id}))),

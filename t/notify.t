@@ -421,9 +421,13 @@ sub tests_of_configuration {
     for my $bad ('x', '-1', '65537', '1 2', '1 person=x', '1 person=',
                  '1 person=-1')
     {
+        my ($named) = $bad =~ /(\S+)$/;
+
         ($exit, $output) = $t->nginx_test($t->conf(
             directives => { lockbox_streams => $bad }));
         isnt($exit, 0, "lockbox_streams $bad");
+        like($output, qr/invalid (?:number in|parameter) "\Q$named\E"/,
+             '... is refused by its name');
     }
 
     is(($t->nginx_test($t->conf(directives => {

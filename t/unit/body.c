@@ -137,6 +137,12 @@ static const row_t  filings[] = {
     { "justification", "\"nine chrs\"", "/justification", 0 },
     { "justification", "\"ten chars.\"", NULL, 0 },
     { "justification", "\"line\\nfeed \"", NULL, 0 },
+    { "justification", "\"          \"", "/justification", 0 },
+    { "justification", "\"         .\"", NULL, 0 },
+    { "justification", "\" \\n\\u00a0\\u1680\\u2000\\u200a\\u202f\\u205f\\u2800"
+      "\\u3000\"", "/justification", 0 },
+    { "justification", "\" \\n\\u00a1\\u1680\\u2000\\u200a\\u202f\\u205f\\u2800"
+      "\\u3000\"", NULL, 0 },
     { "justification", "\"tab\\tator  \"", "/justification", 0 },
     { "justification", "\"delete \\u007f .\"", "/justification", 0 },
     { "justification", "\"unit \\u001f ....\"", "/justification", 0 },
@@ -215,6 +221,7 @@ static const row_t  filings[] = {
 
     { "ticket", "\"SR-1\"", NULL, 0 },
     { "ticket", "\"\"", "/ticket", 0 },
+    { "ticket", "\" \"", "/ticket", 0 },
     { "ticket", "4711", "/ticket", 0 },
     { "ticket", "\"SR-1\\n2\"", "/ticket", 0 },
     { "ticket", "\"SR-\\t\"", "/ticket", 0 },
@@ -411,6 +418,8 @@ static const row_t  steps[] = {
     { "comment", "\"x\"", NULL, DENIAL },
     { "comment", "\"x\\ny\"", NULL, APPROVAL },
     { "comment", "\"\"", "/comment", STEP },
+    { "comment", "\" \\n\"", "/comment", QUESTION },
+    { "comment", "\" \"", "/comment", STEP },
     { "comment", "\"\\t\"", "/comment", APPROVAL },
     { "comment", "1", "/comment", DENIAL },
     { "comment", "\"x\"", "/comment", GRANT },
