@@ -120,6 +120,9 @@ static ngx_int_t ngx_http_lockbox_decision_given(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision, const ngx_lockbox_seal_t *seal,
     const ngx_str_t *text);
+static int64_t ngx_http_lockbox_decision_latest(
+    const ngx_http_lockbox_decision_t *decision,
+    const ngx_lockbox_seal_t *seal);
 static ngx_uint_t ngx_http_lockbox_decision_may_be_given(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_decision_t *decision);
@@ -840,7 +843,6 @@ ngx_http_lockbox_decision_given(ngx_http_lockbox_admin_call_t *call,
     const ngx_str_t *text)
 {
     json_t                           *before, *said;
-    int64_t                           begins;
     ngx_str_t                         access, jws;
     ngx_pool_t                       *pool;
     ngx_lockbox_seal_t                given;
@@ -855,13 +857,11 @@ ngx_http_lockbox_decision_given(ngx_http_lockbox_admin_call_t *call,
 
     ngx_http_lockbox_decision_wish(decision, &wish);
 
-    /* what is to begin after its end was not approved by it */
-
-    begins = ngx_max(seal->at, (int64_t) seal->begins * 1000);
-
     preapproval = ngx_http_lockbox_decision_may_be_given(call, decision)
                   ? ngx_lockbox_policy_preapproval(&decision->policy.rules,
-                                                   &wish, begins)
+                                                   &wish,
+                                   ngx_http_lockbox_decision_latest(decision,
+                                                                    seal))
                   : NULL;
 
     if (preapproval == NULL) {
@@ -895,6 +895,28 @@ ngx_http_lockbox_decision_given(ngx_http_lockbox_admin_call_t *call,
 
     return ngx_http_lockbox_admin_seal_by(call, &given, wish.scope, said,
                                           &access, &decision->given);
+}
+
+
+/*
+ * When the window begins at the latest (Unix seconds), so that none goes on
+ * behind the end of what it was approved by: where another customer has to
+ * approve, too, at the end of the time for that.
+ */
+
+static int64_t
+ngx_http_lockbox_decision_latest(const ngx_http_lockbox_decision_t *decision,
+    const ngx_lockbox_seal_t *seal)
+{
+    ngx_lockbox_seal_t  last;
+
+    last = *seal;
+
+    if (decision->policy.rules.approvals > 1) {
+        last.at = ngx_max(seal->at, decision->request.lapses_at);
+    }
+
+    return ngx_lockbox_seal_begins(&last);
 }
 
 

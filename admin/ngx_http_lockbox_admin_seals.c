@@ -138,6 +138,8 @@ ngx_http_lockbox_case_fields(ngx_pool_t *pool, const json_t *fields,
         || ngx_lockbox_json_string(fields, "access", &access) != NGX_OK
         || ngx_http_lockbox_case_number(fields, "version", &request->version)
            != NGX_OK
+        || ngx_http_lockbox_case_number(fields, "lapses_at",
+                                        &request->lapses_at) != NGX_OK
         || ngx_http_lockbox_case_number(fields, "duration",
                                         &request->duration) != NGX_OK
         || ngx_lockbox_json_string(fields, "extends", &request->extends)

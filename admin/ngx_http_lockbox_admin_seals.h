@@ -22,6 +22,7 @@ typedef struct {
     ngx_str_t              id;
     ngx_str_t              state;         /* Redis's word: order, no more */
     int64_t                version;
+    int64_t                lapses_at;     /* ms; Redis's word: time, no more */
     int64_t                duration;      /* sealed */
     ngx_lockbox_scope_t    scope;         /* sealed */
     ngx_str_t              engineer_iss;  /* sealed */

@@ -63,7 +63,7 @@ static ngx_int_t ngx_lockbox_policy_allows_item(ngx_pool_t *pool,
     size_t i, ngx_lockbox_fault_t *fault);
 static ngx_uint_t ngx_lockbox_policy_covers(
     const ngx_lockbox_preapproval_t *preapproval,
-    const ngx_lockbox_policy_wish_t *wish, int64_t now);
+    const ngx_lockbox_policy_wish_t *wish, int64_t begins);
 
 
 static const char *const  ngx_lockbox_policy_members[] = {
@@ -622,7 +622,7 @@ ngx_lockbox_policy_allows_item(ngx_pool_t *pool,
 
 const ngx_lockbox_preapproval_t *
 ngx_lockbox_policy_preapproval(const ngx_lockbox_policy_t *policy,
-    const ngx_lockbox_policy_wish_t *wish, int64_t now)
+    const ngx_lockbox_policy_wish_t *wish, int64_t begins)
 {
     ngx_uint_t  i;
 
@@ -631,7 +631,9 @@ ngx_lockbox_policy_preapproval(const ngx_lockbox_policy_t *policy,
     }
 
     for (i = 0; i < policy->npreapprovals; i++) {
-        if (ngx_lockbox_policy_covers(&policy->preapprovals[i], wish, now)) {
+        if (ngx_lockbox_policy_covers(&policy->preapprovals[i], wish,
+                                      begins))
+        {
             return &policy->preapprovals[i];
         }
     }
@@ -642,9 +644,9 @@ ngx_lockbox_policy_preapproval(const ngx_lockbox_policy_t *policy,
 
 static ngx_uint_t
 ngx_lockbox_policy_covers(const ngx_lockbox_preapproval_t *preapproval,
-    const ngx_lockbox_policy_wish_t *wish, int64_t now)
+    const ngx_lockbox_policy_wish_t *wish, int64_t begins)
 {
-    return now < preapproval->until
+    return (begins + wish->duration) * 1000 <= preapproval->until
            && (preapproval->max_duration == 0
                || wish->duration <= preapproval->max_duration)
            && (preapproval->reasons.nelts == 0

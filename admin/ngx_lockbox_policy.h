@@ -40,7 +40,8 @@ typedef struct {
     ngx_lockbox_scope_t          scope;
     int64_t                      max_duration;   /* seconds; 0: not stated */
     ngx_lockbox_strings_t        reasons;        /* none: not stated */
-    int64_t                      until;          /* Unix milliseconds */
+    int64_t                      until;          /* Unix milliseconds; for
+                                                    all of the window */
 } ngx_lockbox_preapproval_t;
 
 
@@ -103,13 +104,13 @@ ngx_int_t ngx_lockbox_policy_allows(ngx_pool_t *pool,
     ngx_lockbox_fault_t *fault);
 
 /*
- * The first preapproval of a clamped policy that covers the whole wish if it
- * begins "now" (Unix milliseconds), or NULL.  What the policy does not allow is covered by
- * none.
+ * The first preapproval of a clamped policy that covers the whole wish, to its
+ * end, if its window begins then (Unix seconds), or NULL.  What the policy does
+ * not allow is covered by none.
  */
 const ngx_lockbox_preapproval_t *ngx_lockbox_policy_preapproval(
     const ngx_lockbox_policy_t *policy, const ngx_lockbox_policy_wish_t *wish,
-    int64_t now);
+    int64_t begins);
 
 
 #endif /* _NGX_LOCKBOX_POLICY_H_INCLUDED_ */

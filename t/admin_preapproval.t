@@ -262,12 +262,20 @@ sub the_policy_wins {
        'what waits for the customer waits');
 }
 
-# Of two with the same content, one has ended.
+# It opens nothing that lasts longer than itself.
 sub its_end {
+    no_policy();
+    # all of the window lies before it
+    set_policy(preapprovals => [ triage(until => time_in(1800)) ]);
+
+    opens({ duration => 1200 }, 'before its end');
+    waits({ duration => 2400 }, 'up to behind its end');
+    opens({ duration => 2400 }, '... but cut down', duration => 1200);
+
     no_policy();
     set_policy(preapprovals => [ triage(until => time_in(3)) ]);
 
-    opens({}, 'before its end');
+    waits({ duration => 60 }, 'shortly before its end');
     $t->wait_for(sub { time >= seconds_of(policy_of()) }, 15, 'its end');
     waits({}, 'from its end on');
 
@@ -292,7 +300,7 @@ sub seconds_of {
 sub several {
     change_conf(directives => { lockbox_approvals => 'manager=2 customer=2' });
     no_policy();
-    set_policy(preapprovals => [triage()]);
+    set_policy(preapprovals => [ triage(until => time_in(3 * $DAY)) ]);
 
     my $id = file();
     my $view = approve('manager', $id);
@@ -312,12 +320,35 @@ sub several {
     # by the tenant's own policy
     change_conf();
     no_policy();
-    set_policy(preapprovals => [triage()], approvals => 2);
+    set_policy(preapprovals => [ triage(until => time_in(3 * $DAY)) ],
+               approvals => 2);
     $id = file();
     is(approve('manager', $id)->{state}, 'awaiting_customer',
        'where the tenant wants two');
     is(approve('second-customer', $id)->{state}, 'approved',
        '... another one of them');
+
+    # who may come as late as that: then the window must not go on behind it
+    for my $case ([ 3599, 1, 'where the other one may come too late' ],
+                  [ 3600, 2, '... but for that' ])
+    {
+        my ($seconds, $decisions, $name) = @$case;
+
+        $id = file();
+        my $last = int(stored($id)->{lapses_at} / 1000);
+
+        set_policy(preapprovals => [ triage(until => time_at($last
+                                                             + $seconds)) ],
+                   approvals => 2);
+        $view = approve('manager', $id);
+        is($view->{state}, 'awaiting_customer', $name);
+        is(scalar @{ $view->{decisions} }, $decisions,
+           '... nobody stands in or somebody does');
+    }
+
+    redis('HDEL', request_key($id), 'lapses_at');
+    is(outcome(act('customer', 'approve', $id, { version => 3 })),
+       '503 internal_error', 'a request that never lapses is none');
 }
 
 # Whoever sets a policy answers for all that is in it.
@@ -553,14 +584,15 @@ sub an_extension {
     is(decode(collect($new->{id}))->{payload}{nbf}, $end,
        '... where its grant begins');
 
-    # what begins behind the preapproval's end is not approved by it
+    # what ends behind the preapproval's end is not approved by it
     for my $case ([ \&waits, -60, 'an extension that begins too late' ],
+                  [ \&waits, 59, 'an extension that ends too late' ],
                   [ \&opens, 60, '... but for that' ])
     {
         my ($check, $seconds, $name) = @$case;
 
-        set_policy(preapprovals => [ triage(until => time_in($end + $seconds
-                                                             - time)) ]);
+        set_policy(preapprovals => [ triage(until => time_at($end
+                                                             + $seconds)) ]);
         $check->({ extends => $old->{id}, duration => 60 }, $name);
     }
 

@@ -43,8 +43,9 @@ my @MINUTES = (7, 21, 42, 70, 140, 280);
 
 my $NOTHING = '01980000-0000-7000-8000-000000000000';
 
-# of all that is approved beforehand
-my $UNTIL = POSIX::strftime('%Y-%m-%dT00:00:00Z', gmtime(time + 30 * 86_400));
+# seconds from the beginning of a play in which something is approved
+# beforehand; no window that there can be ends so close to one of them
+my @AHEAD = (2270, 8640, 20_790, (30 * 86_400) x 3);
 
 my $VENDOR = 'https://login.vendor.example';
 my $CUSTOMERS = 'https://login.customers.example';
@@ -217,6 +218,8 @@ sub story {
     my $play = play($slot, $seed, []);
     my $story = $play->{story};
 
+    $play->{begun} = 0;
+
     while (@$story < $STEPS) {
         my $step = invent($play);
 
@@ -357,7 +360,7 @@ sub invent_preapproval {
     my ($tenant, $name) = @_;
 
     return {
-        name => $name, until => $UNTIL,
+        name => $name, until => one_of(@AHEAD),
         (rand() < 0.3 ? (max_duration => 600) : ()),
         (rand() < 0.2 ? (reasons => ['production_alert']) : ()),
         access => [ map { {
@@ -502,8 +505,15 @@ sub extended_by {
 sub policy_body {
     my ($play, $step) = @_;
 
+    my %policy = %{ $step->{body}{policy} };
+
+    $policy{preapprovals} = [ map { {
+        %$_, until => POSIX::strftime('%Y-%m-%dT%H:%M:%SZ',
+                                      gmtime($play->{begun} + $_->{until})),
+    } } @{ $policy{preapprovals} } ] if $policy{preapprovals};
+
     return {
-        policy => $step->{body}{policy},
+        policy => \%policy,
         version => $step->{body}{version}
                    + $play->{model}->policy_version($step->{tenant}),
     };
@@ -579,6 +589,7 @@ sub play {
     my ($slot, $seed, $story) = @_;
 
     return { slot => $slot, seed => $seed, story => $story, at => 0,
+             begun => int time,
              model => model($slot), named => {} };
 }
 

@@ -346,13 +346,13 @@ typedef struct {
     const char  *access;
     const char  *reason;
     int64_t      duration;
-    int64_t      at;            /* milliseconds from NOW */
+    int64_t      at;            /* when it begins, seconds from NOW */
     const char  *fault;         /* NULL: allowed */
     const char  *covered;       /* by the preapproval of this name, or NULL */
 } wish_t;
 
 
-#define DAY  86400000LL
+#define DAY  86400
 
 #define ITEM(service, method, path, labels)                                  \
     "{\"service\":\"" service "\",\"methods\":[\"" method "\"],"             \
@@ -369,9 +369,13 @@ static const wish_t  wishes[] = {
       NULL },
     { "[" ITEM("mail", "GET", "/a/", "") "]", "customer_initiated_support",
       3600, 0, "/reason", NULL },
-    { "[" ITEM("mail", "GET", "/a/", "") "]", ALERT, 3600, DAY - 1, NULL,
+    { "[" ITEM("mail", "GET", "/a/", "") "]", ALERT, 3600, DAY - 3600, NULL,
       "wide" },
-    { "[" ITEM("mail", "GET", "/a/", "") "]", ALERT, 3600, DAY, NULL, NULL },
+    { "[" ITEM("mail", "GET", "/a/", "") "]", ALERT, 3600, DAY - 3599, NULL,
+      NULL },
+    { "[" ITEM("mail", "GET", "/a/", "") "]", ALERT, 3599, DAY - 3599, NULL,
+      "wide" },
+    { "[" ITEM("mail", "GET", "/a/", "") "]", ALERT, 60, DAY, NULL, NULL },
     { "[" ITEM("mail", "POST", "/b/c", "\"confidential\"") "]", ALERT, 3600,
       0, NULL, "wide" },
     { "[" ITEM("mail", "PUT", "/b/c", "") "]", ALERT, 3600, 0, NULL, NULL },
@@ -390,10 +394,10 @@ static const wish_t  wishes[] = {
       "short" },
     { "[" ITEM("files", "GET", "/a/b", "") "]", ALERT, 601, 0, NULL, NULL },
     { "[" ITEM("files", "GET", "/a/b", "") "]", REVIEW, 600, 0, NULL, NULL },
-    { "[" ITEM("files", "GET", "/a/b", "") "]", ALERT, 600, 2 * DAY - 1, NULL,
-      "short" },
-    { "[" ITEM("files", "GET", "/a/b", "") "]", ALERT, 600, 2 * DAY, NULL,
-      NULL },
+    { "[" ITEM("files", "GET", "/a/b", "") "]", ALERT, 600, 2 * DAY - 600,
+      NULL, "short" },
+    { "[" ITEM("files", "GET", "/a/b", "") "]", ALERT, 600, 2 * DAY - 599,
+      NULL, NULL },
 
     /* two preapprovals do not add up */
     { "[" ITEM("mail", "GET", "/a/", "") "," ITEM("files", "GET", "/a/b", "")
@@ -440,7 +444,7 @@ test_wishes(ngx_pool_t *pool)
         }
 
         covering = ngx_lockbox_policy_preapproval(&policy, &wish,
-                                                  NOW + row->at);
+                                                  NOW / 1000 + row->at);
         is(covering != NULL, row->covered != NULL, "... and is %s",
            row->covered ? row->covered : "not covered");
 
@@ -477,7 +481,7 @@ test_none(ngx_pool_t *pool)
 
     is(ngx_lockbox_policy_allows(pool, &policy, &wish, &fault), NGX_OK,
        "what the operator allows");
-    ok(ngx_lockbox_policy_preapproval(&policy, &wish, NOW) == NULL,
+    ok(ngx_lockbox_policy_preapproval(&policy, &wish, NOW / 1000) == NULL,
        "nothing is approved beforehand");
 
     wish.duration = 14401;

@@ -12,6 +12,7 @@ use warnings;
 
 use JSON::PP ();
 use List::Util qw(all any first max min);
+use Time::Local qw(timegm_modern);
 
 my $MINUTE = 60_000;
 
@@ -237,19 +238,29 @@ sub advance {
         return;
     }
 
-    my $old = $request->{extended};
-    my $begins = $old && state($old, $now) eq 'approved' ? $old->{expires_at}
-                                                         : $now;
+    my $begins = begins($request, $now);
 
     @$request{qw(state approved_at starts_at expires_at)}
         = ('approved', $now, $begins, $begins + 1000 * $request->{duration});
+}
+
+# When a request begins that is approved now.
+sub begins {
+    my ($request, $now) = @_;
+
+    my $old = $request->{extended};
+
+    return $old && state($old, $now) eq 'approved' ? $old->{expires_at} : $now;
 }
 
 sub stand_in {
     my ($self, $request, $now) = @_;
 
     my $policy = $self->{policies}{ $request->{tenant} } // return;
-    my $given = first { is_preapproved($request, $_) }
+    my $begins = max(begins($request, $now),
+                     $self->needed($request->{tenant}, 'customer') > 1
+                         ? $request->{lapses_at} : 0);
+    my $given = first { is_preapproved($request, $_, $begins) }
                 @{ $policy->{policy}{preapprovals} // [] };
 
     return if !$given || same_person($policy->{by}, $request->{author});
@@ -263,13 +274,20 @@ sub stand_in {
     $self->advance($request, 'customer', $now);
 }
 
+# For a window that begins then, or earlier.
 sub is_preapproved {
-    my ($request, $given) = @_;
+    my ($request, $given, $begins) = @_;
 
+    my ($day, $hour, $minute, $second)
+        = $given->{until} =~ /^(.{10})T(\d\d):(\d\d):(\d\d)Z\z/;
+    my ($year, $month, $number) = split /-/, $day;
+    my $until = 1000 * timegm_modern($second, $minute, $hour, $number,
+                                     $month - 1, $year);
     my $reasons = $given->{reasons} // [ $request->{body}{reason} ];
 
     return is_part([ $request->{body}{reason} ], $reasons)
         && $request->{duration} <= ($given->{max_duration} // 9**9)
+        && $begins + 1000 * $request->{duration} <= $until
         && all { my $item = $_; any { within($item, $_) }
                                     @{ $given->{access} } }
                @{ $request->{access} };

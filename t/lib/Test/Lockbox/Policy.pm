@@ -16,7 +16,7 @@ use Test::Lockbox::Conf;
 
 our @EXPORT = qw(
     $DAY policy_uri policy_key policy_of put_policy set_policy no_policy
-    time_in triage policy_record put_record policy_seal
+    time_at time_in triage policy_record put_record policy_seal
 );
 
 our $DAY = 86400;
@@ -68,11 +68,17 @@ sub no_policy {
     redis('DEL', policy_key());
 }
 
-# A time in so many seconds, as RFC 3339 says it.
+# A time in so many seconds, as RFC 3339 says it; and one in Unix seconds.
 sub time_in {
     my ($seconds) = @_;
 
-    return strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time + $seconds));
+    return time_at(time + $seconds);
+}
+
+sub time_at {
+    my ($time) = @_;
+
+    return strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $time);
 }
 
 # A preapproval of what filing() asks for; "item" are other members of it.
