@@ -358,7 +358,7 @@ ngx_http_lockbox_events_page(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result)
 {
     size_t                         i;
-    json_t                        *list;
+    json_t                        *list, *page;
     ngx_lockbox_fault_t            fault;
     ngx_http_lockbox_main_conf_t  *mcf;
 
@@ -390,8 +390,15 @@ ngx_http_lockbox_events_page(ngx_http_lockbox_admin_call_t *call,
         }
     }
 
-    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK,
-                        json_pack("{s:o, s:o}", "events", list,
-                                  "next",
-                                  ngx_lockbox_json_text(&result->next)));
+    page = json_pack("{s:o, s:o}", "events", list,
+                     "next", ngx_lockbox_json_text(&result->next));
+
+    if (result->gap
+        && ngx_lockbox_json_set(page, "gap", json_true()) != NGX_OK)
+    {
+        json_decref(page);
+        page = NULL;
+    }
+
+    ngx_http_lockbox_admin_answer(call, NGX_HTTP_OK, page);
 }

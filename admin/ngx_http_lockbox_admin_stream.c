@@ -39,6 +39,10 @@
 #define NGX_HTTP_LOCKBOX_STREAM_RETRY      1000
 #define NGX_HTTP_LOCKBOX_STREAM_JITTER     2000
 
+/* What a client is told that has missed something; no CloudEvent. */
+#define NGX_HTTP_LOCKBOX_STREAM_GAP                                          \
+    "event: gap\ndata: {\"gap\":true}\n"
+
 
 struct ngx_http_lockbox_streams_s {
     /*
@@ -102,7 +106,7 @@ static void ngx_http_lockbox_stream_answered(void *data,
 static void ngx_http_lockbox_stream_take(ngx_http_lockbox_stream_t *stream,
     const ngx_lockbox_workflow_result_t *result);
 static ngx_int_t ngx_http_lockbox_stream_events(
-    ngx_http_lockbox_stream_t *stream, const json_t *events);
+    ngx_http_lockbox_stream_t *stream, const json_t *events, ngx_uint_t gap);
 static ngx_int_t ngx_http_lockbox_stream_event(
     ngx_http_lockbox_stream_t *stream, const json_t *fields, ngx_str_t *text);
 static void ngx_http_lockbox_stream_drop_page(
@@ -563,7 +567,8 @@ ngx_http_lockbox_stream_answered(void *data,
 
 /*
  * The first block of a stream has no data, so nobody hears of it; but whoever
- * comes back before the first event says from where.
+ * comes back before the first event says from where.  So does a gap, if no
+ * event follows it: it is told of once.
  */
 
 static void
@@ -581,12 +586,17 @@ ngx_http_lockbox_stream_take(ngx_http_lockbox_stream_t *stream,
     stream->more = json_array_size(result->events)
                    == NGX_HTTP_LOCKBOX_STREAM_PAGE;
 
-    if (stream->open && json_array_size(result->events) == 0) {
+    if (stream->open
+        && !result->gap
+        && json_array_size(result->events) == 0)
+    {
         ngx_http_lockbox_stream_drop_page(stream);
         return;
     }
 
-    if (ngx_http_lockbox_stream_events(stream, result->events) != NGX_OK) {
+    if (ngx_http_lockbox_stream_events(stream, result->events, result->gap)
+        != NGX_OK)
+    {
         ngx_http_lockbox_stream_end(stream);
     }
 }
@@ -594,14 +604,16 @@ ngx_http_lockbox_stream_take(ngx_http_lockbox_stream_t *stream,
 
 static ngx_int_t
 ngx_http_lockbox_stream_events(ngx_http_lockbox_stream_t *stream,
-    const json_t *events)
+    const json_t *events, ngx_uint_t gap)
 {
-    size_t      i, n, len;
-    u_char     *p;
-    ngx_str_t  *texts, text;
+    size_t       i, n, len;
+    u_char      *p;
+    ngx_str_t   *texts, text;
+    ngx_uint_t   head;
 
     n = json_array_size(events);
-    len = sizeof("retry: \nid: \n\n") - 1 + NGX_INT_T_LEN + stream->cursor.len;
+    len = sizeof("retry: \n" NGX_HTTP_LOCKBOX_STREAM_GAP "id: \n\n") - 1
+          + NGX_INT_T_LEN + stream->cursor.len;
 
     texts = ngx_palloc(stream->page, (n + 1) * sizeof(ngx_str_t));
     if (texts == NULL) {
@@ -626,17 +638,26 @@ ngx_http_lockbox_stream_events(ngx_http_lockbox_stream_t *stream,
 
     text.data = p;
 
+    head = !stream->open || gap;
+
     if (!stream->open) {
         stream->open = 1;
 
         p = ngx_sprintf(p, "retry: %i\n",
                         (ngx_int_t) NGX_HTTP_LOCKBOX_STREAM_RETRY
                         + ngx_random() % NGX_HTTP_LOCKBOX_STREAM_JITTER);
+    }
 
-        if (n == 0) {
-            p = ngx_sprintf(p, "id: %V\n", &stream->cursor);
-        }
+    if (gap) {
+        p = ngx_cpymem(p, NGX_HTTP_LOCKBOX_STREAM_GAP,
+                       sizeof(NGX_HTTP_LOCKBOX_STREAM_GAP) - 1);
+    }
 
+    if (n == 0) {
+        p = ngx_sprintf(p, "id: %V\n", &stream->cursor);
+    }
+
+    if (head) {
         *p++ = LF;
     }
 

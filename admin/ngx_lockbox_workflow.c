@@ -438,21 +438,25 @@ ngx_lockbox_workflow_read_due(ngx_pool_t *pool,
 }
 
 
-/* { result, cursor, { { id, fields }, ... } } */
+/* { result, cursor, { { id, fields }, ... }, "gap" or "" } */
 
 static ngx_int_t
 ngx_lockbox_workflow_read_events(ngx_pool_t *pool,
     const ngx_lockbox_reply_t *reply, ngx_lockbox_workflow_result_t *result)
 {
-    ngx_lockbox_reply_t  page;
+    ngx_lockbox_reply_t  page, gap;
 
     if (ngx_lockbox_workflow_decision(reply, result) != NGX_OK
         || ngx_lockbox_workflow_next(pool, reply, result) != NGX_OK
         || ngx_lockbox_workflow_at(reply, 2, NGX_LOCKBOX_RESP_ARRAY, &page)
+           != NGX_OK
+        || ngx_lockbox_workflow_at(reply, 3, NGX_LOCKBOX_RESP_STRING, &gap)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
+
+    result->gap = (gap.text.len != 0);
 
     return ngx_lockbox_workflow_events(pool, &page, result);
 }

@@ -52,6 +52,9 @@ typedef struct {
      */
     json_t                   *events;
 
+    /* "events": between the cursor and them others are no longer there. */
+    ngx_uint_t                gap;
+
     /* Where the next page begins; but for events empty at the end */
     ngx_str_t                 next;
 

@@ -19,6 +19,7 @@
 --                                 are not approved yet
 --   lockbox:deadlines             zset of T:id by the time that ends the state
 --   lockbox:grant:{T}:<id>        the live key: there while the grant is good
+--   lockbox:{T}:collected:<id>    there while to collect it again is no event
 --   lockbox:{T}:policy            hash, the tenant's policy
 --   lockbox:{T}:audit             stream, an entry for each audit record, and
 --   lockbox:workers               hash of who writes them: both trail.lua's
@@ -26,6 +27,8 @@
 --   lockbox:{T}:events            the same entries, of one tenant
 --   lockbox:engineer:<sha1>:events
 --                                 the same entries, of one engineer's requests
+--   lockbox:forgotten             hash by stream of events: how many entries it
+--                                 has dropped, a blank, the last one's id
 -- and the channel lockbox:wake, where an empty message says that there is
 -- another entry.
 --
@@ -80,7 +83,9 @@
 --   audit        { result, cursor of the next page or "", { record, ... },
 --                time up to which all workers that are heard of have written
 --                (ms) or "", { worker, time (ms), ... } for all others }
---   events       { result, cursor, { { id, { field, value, ... } }, ... } }
+--   events       { result, cursor, { { id, { field, value, ... } }, ... },
+--                "gap" when there were more behind the cursor that was sent,
+--                which are gone, or "" }
 --
 -- One request and a policy have a fourth member where something happened: the
 -- events that were announced, in the form of "events".
@@ -95,6 +100,8 @@
 local LARGEST_SKEW = 5000
 local EVENTS_KEPT = 100000
 local EVENTS_KEPT_OF_ONE = 10000
+local DROPPED_AT_ONCE = 100
+local COLLECTED_EVERY = 3600000
 local EXAMINED = 500
 local LONGEST_PAGE = 100
 local POLICIES_KEPT = 16
@@ -118,6 +125,7 @@ local ID = '^[%x-]+$'
 local DEADLINES = 'lockbox:deadlines'
 local REQUESTS = 'lockbox:requests'
 local EVENTS = 'lockbox:events'
+local FORGOTTEN = 'lockbox:forgotten'
 local WAKE = 'lockbox:wake'
 
 -- The states that can still change: whose decision they wait for, the field
@@ -197,6 +205,11 @@ end
 
 local function live_key(tenant, id)
     return 'lockbox:grant:{' .. tenant .. '}:' .. id
+end
+
+
+local function collected_key(fields)
+    return 'lockbox:{' .. fields.tenant .. '}:collected:' .. fields.id
 end
 
 
@@ -404,25 +417,42 @@ local function is_later(a, b)
 end
 
 
+local function as_fields(flat)
+    local fields = {}
+
+    for i = 1, #flat, 2 do
+        fields[flat[i]] = flat[i + 1]
+    end
+
+    return fields
+end
+
+
+-- What Redis says of a stream, with the last id that it has given.
+local function look_at(stream)
+    local info = {}
+
+    if redis.call('TYPE', stream).ok == 'stream' then
+        info = as_fields(redis.call('XINFO', 'STREAM', stream))
+    end
+
+    info.last = parts_of(info['last-generated-id'] or '0-0')
+                or fail('no more ids in ' .. stream)
+    info.length = info.length or 0
+    info.gone = (info['entries-added'] or 0) - info.length
+
+    return info
+end
+
+
 -- The last id that any of these streams has given.
 local function last_of(streams)
     local last = { time = 0, place = 0 }
 
     for _, stream in ipairs(streams) do
-        local info = {}
+        local id = look_at(stream).last
 
-        if redis.call('TYPE', stream).ok == 'stream' then
-            info = redis.call('XINFO', 'STREAM', stream)
-        end
-
-        for i = 1, #info, 2 do
-            if info[i] == 'last-generated-id' then
-                local id = parts_of(info[i + 1])
-                           or fail('no more ids in ' .. stream)
-
-                last = is_later(id, last) and id or last
-            end
-        end
+        last = is_later(id, last) and id or last
     end
 
     return last
@@ -483,6 +513,25 @@ local function next_id(streams)
 end
 
 
+-- The oldest that is kept beside another entry.  What is dropped is noted:
+-- whoever has not read it by then must be told.
+local function oldest_kept(stream, kept)
+    local info = look_at(stream)
+
+    if info.length < kept + DROPPED_AT_ONCE then
+        return '0-0'
+    end
+
+    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT',
+                              DROPPED_AT_ONCE + 1)
+
+    write('HSET', FORGOTTEN, stream, digits(info.gone + DROPPED_AT_ONCE) .. ' '
+                                     .. oldest[DROPPED_AT_ONCE][1])
+
+    return oldest[DROPPED_AT_ONCE + 1][1]
+end
+
+
 local function announce(event, fields, actor)
     local streams = streams_about(fields)
     local id = next_id(streams)
@@ -509,7 +558,8 @@ local function announce(event, fields, actor)
     add('preapproval', actor.preapproval)
 
     for stream, kept in pairs(streams) do
-        write('XADD', stream, 'MAXLEN', '~', kept, id_of(id), unpack(entry))
+        write('XADD', stream, 'MINID', oldest_kept(stream, kept), id_of(id),
+              unpack(entry))
     end
 
     write('PUBLISH', WAKE, '')
@@ -817,7 +867,7 @@ local function answer(result, fields, actor)
 end
 
 
--- Steps: each changes the fields and returns the event that it is.
+-- Steps: each changes the fields and returns the event that it is, if any.
 
 local function record(fields, decision)
     local count = tonumber(fields.decisions)
@@ -913,7 +963,17 @@ local function ends_as(state)
 end
 
 
-local function collect()
+-- Whoever collects it over and over tells nobody anything new, and would push
+-- out what others have yet to read.
+local function collect(fields)
+    local key = collected_key(fields)
+
+    if redis.call('EXISTS', key) == 1 then
+        return nil
+    end
+
+    write('SET', key, '', 'PX', COLLECTED_EVERY)
+
     return 'collected'
 end
 
@@ -989,7 +1049,11 @@ local function takes(name, run)
 
         local state = fields.state
 
-        announce(changes_to(fields, args, run), fields, actor)
+        local event = changes_to(fields, args, run)
+
+        if event then
+            announce(event, fields, actor)
+        end
 
         if args.preapproval and state == 'awaiting_manager' then
             stand_in(step, fields, args, run)
@@ -1680,14 +1744,47 @@ local function streams_for(actor)
 end
 
 
-local function as_fields(flat)
-    local fields = {}
-
-    for i = 1, #flat, 2 do
-        fields[flat[i]] = flat[i + 1]
+local function id_before(id)
+    if id.place > 0 then
+        return { time = id.time, place = id.place - 1 }
     end
 
-    return fields
+    return { time = id.time - 1, place = 999999999999999 }
+end
+
+
+-- The last id that is gone from a stream.  Where somebody else has dropped
+-- entries it may be any that is before the first one.
+local function begin_of(stream)
+    local info = look_at(stream)
+    local first = info['first-entry']
+
+    if info.gone == 0 then
+        return { time = 0, place = 0 }
+    end
+
+    local noted = redis.call('HMGET', FORGOTTEN, stream)[1] or ''
+    local count, last = string.match(noted, '^(%d+) (%S+)$')
+
+    if tonumber(count) == info.gone then
+        return parts_of(last)
+    end
+
+    return first and id_before(parts_of(first[1])) or info.last
+end
+
+
+-- Behind that nothing is missing in any of these streams.
+local function horizon_of(streams)
+    local horizon = { time = 0, place = 0 }
+
+    for _, stream in ipairs(streams) do
+        local begin = begin_of(stream)
+
+        horizon = is_later(begin, horizon) and begin or horizon
+    end
+
+    return horizon
 end
 
 
@@ -1716,27 +1813,28 @@ local function entries_behind(streams, id, limit)
 end
 
 
--- Without a cursor it begins with the oldest event, or with "latest" behind
--- the last one.  A cursor that is ahead of all events is none of ours: whoever
--- had it would hear nothing for as long.
+-- Without a cursor it begins with the oldest event from which on all of them
+-- are there, or with "latest" behind the last one.  A cursor that is ahead of
+-- all events is none of ours: whoever had it would hear nothing for as long.
 local function events(args)
     local streams = streams_for(args.actor)
-    local last = last_of(streams)
-    local from = args.latest and last or { time = 0, place = 0 }
+    local last, horizon = last_of(streams), horizon_of(streams)
+    local from = args.latest and last or horizon
     local page = {}
 
     if args.cursor then
         from = parts_of(args.cursor)
 
         if not from or (from.time > now and is_later(from, last)) then
-            return { 'invalid_cursor', '', page }
+            return { 'invalid_cursor', '', page, '' }
         end
     end
 
-    for i, entry in ipairs(entries_behind(streams, from, args.limit)) do
-        if i > args.limit then
-            break
-        end
+    local gap = is_later(horizon, from) and 'gap' or ''
+    local entries = entries_behind(streams, from, args.limit)
+
+    for i = 1, math.min(#entries, args.limit) do
+        local entry = entries[i]
 
         from = entry.parts
 
@@ -1745,7 +1843,12 @@ local function events(args)
         end
     end
 
-    return { 'ok', id_of(from), page }
+    -- it is told of once, also where nothing else is left to tell
+    if #entries < args.limit and is_later(horizon, from) then
+        from = horizon
+    end
+
+    return { 'ok', id_of(from), page, gap }
 end
 
 

@@ -6,6 +6,8 @@
 use strict;
 use warnings;
 
+use JSON::PP ();
+
 use Test::Lockbox;
 use Test::Lockbox::Admin;
 use Test::Lockbox::Events;
@@ -39,6 +41,7 @@ pages();
 cursors();
 parameters();
 methods();
+gaps();
 after_retention();
 forged_entries();
 of_a_tenant();
@@ -252,6 +255,34 @@ sub methods {
     is($get->header('cache-control'), 'no-store', 'nothing is stored');
     is($get->header('content-type'), 'application/json', 'it is JSON');
     is_deeply([ records() ], [], 'to look is not recorded');
+}
+
+# Whoever comes too late for some of them is told so, and nobody else.
+sub gaps {
+    my @all = map { $_->{id} } @{ page('customer', limit => 100)->{events} };
+
+    redis('XTRIM', 'lockbox:{acme}:events', 'MAXLEN', 3);
+
+    my $page = page('customer', cursor => $all[0]);
+    ok($page->{gap}, 'whoever has missed something is told');
+    is_deeply([ map { $_->{id} } @{ $page->{events} } ], [ @all[-3 .. -1] ],
+              '... and gets what is there');
+    ok(!exists page('customer', cursor => $_)->{gap}, 'who has seen it is not')
+        for $page->{next}, $all[-3];
+    ok(!exists page('customer')->{gap}, 'nor is whoever begins');
+    ok(!exists page($_, cursor => $all[0])->{gap},
+       'nor is who sees other ones (W12)')
+        for qw(manager engineer other-customer roleless);
+
+    redis('XTRIM', 'lockbox:{acme}:events', 'MAXLEN', 0);
+    $page = page('customer', cursor => $all[0]);
+    is_deeply($page, { events => [], gap => JSON::PP::true,
+                       next => $all[-1] }, 'where nothing is left');
+    is_deeply(page('customer', cursor => $page->{next}),
+              { events => [], next => $all[-1] }, '... it is told once');
+
+    redis('DEL', 'lockbox:{acme}:events');
+    file();
 }
 
 # Who may see an event does not hang on the request.

@@ -20,6 +20,7 @@ my $old = file();
 first_words();
 own_events();
 coming_back();
+gaps();
 bad_places();
 held_requests();
 slow_reader();
@@ -141,6 +142,64 @@ sub coming_back {
     is_deeply(heard($stream, @$all + 60),
               [ @$all, ('filed acme') x 60 ], 'all of the past, in order');
     $stream->close;
+}
+
+# What is gone is said to be gone, and where it goes on.
+sub gaps {
+    my $first = page('customer', limit => 100)->{events}[0]{id};
+    my $said = sub {
+        my ($block) = @_;
+
+        return join ' ', map { $block->{$_} // '-' } qw(event data id);
+    };
+    my $gap = 'gap {"gap":true}';
+
+    redis('XTRIM', 'lockbox:{acme}:events', 'MAXLEN', 2);
+    my @left = @{ happened('customer') };
+    my $stream = listen_as('customer',
+                           headers => { 'Last-Event-ID' => $first });
+    my $block = $stream->block;
+    like($block->{retry}, qr/^\d+$/, 'the first block');
+    is($said->($block), "$gap -", '... tells what is missing');
+    file();
+    is_deeply(heard($stream, 3), [ @left, 'filed acme' ], '... and once');
+    $stream->close;
+
+    redis('XTRIM', 'lockbox:{acme}:events', 'MAXLEN', 0);
+    $stream = listen_as('customer', query => "cursor=$first");
+    $block = $stream->block;
+    like($said->($block), qr/^\Q$gap\E \d+-\d+$/,
+         'where nothing is left, from where it goes on');
+    $stream->close;
+
+    $stream = listen_as('customer',
+                        headers => { 'Last-Event-ID' => $block->{id} });
+    is($said->($stream->block), "- - $block->{id}", '... which is told once');
+    $stream->close;
+
+    # while it is open
+    $stream = listen_as('manager');
+    $stream->block;
+
+    for my $left (1, 0) {
+        my $last = redis('EVAL', <<'EOF_LUA', 0, $left);
+local last
+for i = 1, 3 do
+    last = redis.call('XADD', 'lockbox:events', '*', 'event', 'filed',
+                      'tenant', 'acme', 'at', '1', 'iss', 'i', 'sub', 's')
+end
+redis.call('XTRIM', 'lockbox:events', 'MAXLEN', ARGV[1])
+redis.call('PUBLISH', 'lockbox:wake', '')
+return last
+EOF_LUA
+
+        is($said->($stream->block), $left ? "$gap -" : "$gap $last",
+           "a gap in an open stream, with $left behind it");
+        is($stream->event->{id}, $last, '... which comes next') if $left;
+    }
+
+    $stream->close;
+    redis('DEL', 'lockbox:events', 'lockbox:{acme}:events');
 }
 
 sub bad_places {

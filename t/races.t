@@ -432,7 +432,8 @@ sub judge_step {
 }
 
 # The revoke is carried out in any case.  A grant that was collected is one of
-# before, and no longer good once the revoke is answered.
+# before, and no longer good once the revoke is answered; it had been collected
+# before, so that this tells nothing new.
 sub judge_revoke {
     my ($round) = @_;
 
@@ -441,7 +442,7 @@ sub judge_revoke {
 
     expect($round, outcome($revoke), '200 ok', 'the revoke');
     my $request = expect_story($round, @{ $round->{before} }, 'collected',
-                               ('collected') x $collected, 'revoked');
+                               'revoked');
     expect_conflict($round, $collect, $request) unless $collected;
 
     my @grants = ($round->{early},
@@ -463,7 +464,7 @@ sub judge_collect {
     my @responses = @{ $round->{responses} };
 
     expect($round, outcome($_), '200 ok', 'a collect') for @responses;
-    expect_story($round, @{ $round->{before} }, ('collected') x 2);
+    expect_story($round, @{ $round->{before} }, 'collected');
     expect($round, grant_of($responses[0]), grant_of($responses[1]),
            'the grants');
 
@@ -676,7 +677,8 @@ sub told_by_model {
         $answers[$runner] = join ' ', @$answer{qw(status word)},
             $tells ? shown($request) : ();
         push @events, $EVENT_OF{$action} . ' ' . shown($request)
-            if $taken && $EVENT_OF{$action};
+            if $taken && $EVENT_OF{$action}
+               && !($action eq 'grant' && grep { /^collected/ } @events);
     }
 
     return { answers => join(', ', @answers), before => \@before,

@@ -77,6 +77,17 @@ my %WRONG_LIST = (
     'the answer about a request' => [ 'ok', [ 'id', 'x' ], [] ],
 );
 
+my %WRONG_EVENTS = (
+    %WRONG,
+    'the answer to a list' => [ 'ok', '0-0', [] ],
+    'a number for a cursor' => [ 'ok', \":1\r\n", [], '' ],
+    'a text for events' => [ 'ok', '0-0', 'x', '' ],
+    'a text for an event' => [ 'ok', '0-0', [ 'x' ], '' ],
+    'an event without fields' => [ 'ok', '0-0', [ [ '1-0' ] ], '' ],
+    'half a field' => [ 'ok', '0-0', [ [ '1-0', [ 'id' ] ] ], '' ],
+    'a number for a gap' => [ 'ok', '0-0', [], \":1\r\n" ],
+);
+
 my %WRONG_AUDIT = (
     %WRONG,
     'the answer to a list' => [ 'ok', '', [] ],
@@ -855,7 +866,7 @@ sub lists {
 
     $work = sub { ask('manager', 'GET', '/lockbox/v1/events') };
 
-    unusable('events', 'events', $work, \%WRONG_LIST);
+    unusable('events', 'events', $work, \%WRONG_EVENTS);
     is(outcome($work->()), '200 ok', 'and then they are told');
 }
 

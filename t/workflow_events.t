@@ -28,7 +28,10 @@ two_streams();
 reading();
 growing_ids();
 no_more_ids();
-bounds();
+collected();
+missed();
+missed_in_one();
+missed_by_others();
 
 done_testing();
 
@@ -243,14 +246,169 @@ sub no_more_ids {
     is(dump_keys(), $before, '... changes nothing');
 }
 
-sub bounds {
+# Whoever collects a grant over and over tells nobody anything new.
+sub collected {
     fresh('approved');
 
-    redis('EVAL', 'for i = 1, 11000 do redis.call("XADD", ARGV[1], "*", '
-                  . '"event", "collected") end', 0, $EVE);
-    did('grant', 'engineer');
+    my $key = "lockbox:{acme}:collected:$ID";
+    my $told = sub {
+        my ($id) = @_;
 
-    my $length = redis('XLEN', $EVE);
-    cmp_ok($length, '>=', 10_000, 'so many events of an engineer are kept');
-    cmp_ok($length, '<', 10_200, 'and hardly more');
+        return [ map { "$_->{event} $_->{id}" }
+                     @{ step('grant', 'engineer', id => $id)->{announced} } ];
+    };
+
+    is_deeply($told->($ID), [ "collected $ID" ], 'who collects is announced');
+    is_deeply($told->($ID), [], '... but not again and again') for 1 .. 3;
+    is(scalar(grep { $_->{event} eq 'collected' } events()), 1,
+       '... in no stream');
+
+    my $left = redis('PTTL', $key);
+    ok($left > 0 && $left <= 3_600_000, '... within an hour');
+    redis('DEL', $key);
+    is_deeply($told->($ID), [ "collected $ID" ], '... then it is again');
+
+    file('engineer', request => { id => id(2) });
+    did($_->[0], $_->[1], id => id(2))
+        for [ 'approve', 'manager' ], [ 'approve', 'customer' ];
+    is_deeply($told->(id(2)), [ 'collected ' . id(2) ],
+              '... and so is another request\'s');
+}
+
+# So many more of the engineer's.
+sub more_of_eve {
+    my ($count) = @_;
+
+    redis('EVAL', <<'EOF_LUA', 0, $EVE, $count);
+for i = 1, ARGV[2] do
+    redis.call('XADD', ARGV[1], '*', 'event', 'filed', 'tenant', 'acme', 'id',
+               'x', 'engineer_iss', 'https://vendor.example',
+               'engineer_sub', 'eve')
+end
+EOF_LUA
+}
+
+# Where somebody gets to with a cursor, and what is said of a gap.
+sub behind {
+    my ($who, $cursor, %args) = @_;
+
+    my $page = called('events', $who, limit => 2, cursor => $cursor, %args);
+
+    return join ' ', $page->{gap} ? 'gap' : (),
+                     map { $_->{cursor} } @{ $page->{events} };
+}
+
+# What the script drops it drops at the old end, and knows to the last one.
+sub missed {
+    flush();
+    more_of_eve(10_099);
+
+    my @ids = map { $_->[0] } @{ entries($EVE) };
+
+    is(behind('engineer', '0-0'), "@ids[0, 1]", 'nothing is missing yet');
+    file('engineer');
+    is(redis('XLEN', $EVE), 10_100, '... nor is with one more');
+    is(behind('engineer', '0-0'), "@ids[0, 1]", '... for anybody');
+
+    file('engineer', request => { id => id(2) });
+    is(redis('XLEN', $EVE), 10_001, 'then the oldest go');
+
+    for (1, 2) {
+        is(behind('engineer', '0-0'), "gap @ids[100, 101]",
+           'whoever has read nothing has missed some');
+        is(behind('engineer', $ids[98]), "gap @ids[100, 101]",
+           'whoever has not read the last one has missed it');
+        is(behind('engineer', $ids[99]), "@ids[100, 101]",
+           '... whoever has, nothing');
+        is(behind('engineer', $ids[100]), "@ids[101, 102]",
+           '... nor whoever is further');
+        is(behind('engineer', undef), "@ids[100, 101]",
+           'whoever begins begins with what is there');
+        is(behind('engineer', undef, latest => JSON::PP::true), '',
+           '... or with what comes');
+        is(behind('manager', $ids[0]),
+           join(' ', map { $_->[0] } @{ entries('lockbox:events') }[0, 1]),
+           'who reads other ones has missed none');
+
+        # once more, from there on
+        my @more = map { $_->[0] } @{ entries($EVE) };
+
+        more_of_eve(99) if @more == 10_001;
+        file('engineer', request => { id => id(2 + $_) });
+        @ids = @more;
+    }
+
+    my $last = redis('XREVRANGE', $EVE, '+', '-', 'COUNT', 1)->[0][0];
+    is(called('events', 'engineer', limit => 1, cursor => '0-0')->{next},
+       $ids[100], 'the cursor behind a gap is that of an event');
+    redis('XDEL', $EVE, map { $_->[0] } @{ entries($EVE) });
+    my $page = called('events', 'engineer', limit => 1, cursor => $ids[0]);
+    is_deeply($page, { result => 'ok', gap => 1, events => [],
+                       next => $last }, '... or where nothing is left');
+    is(behind('engineer', $last), '', '... which says so once');
+}
+
+# An engineer who is a tenant's auditor, too: what is missing in one of the
+# two may lie between what is there in the other one.
+sub missed_in_one {
+    flush();
+
+    local $ACTOR{both} = { %{ $ACTOR{engineer} }, tenant => 'globex',
+        roles => { engineer => JSON::PP::true, auditor => JSON::PP::true } };
+
+    my $of_globex = sub {
+        my ($number) = @_;
+
+        return file('other-engineer', request => { id => id($number),
+                    tenant => 'globex' })->{announced}[0]{cursor};
+    };
+
+    my @early = map { $of_globex->($_) } 1 .. 3;
+    more_of_eve(10_100);
+    my @ids = map { $_->[0] } @{ entries($EVE) };
+    file('engineer', request => { id => id(4) });
+
+    is(behind('both', '0-0'), "gap @early[0, 1]", 'a gap between others');
+    is(behind('both', $early[1]), "gap $early[2] $ids[100]", '... goes on');
+    is(behind('both', $early[2]), "gap @ids[100, 101]", '... to its end');
+    is(behind('both', $ids[99]), "@ids[100, 101]", '... and no further');
+    is(behind('both', undef), "@ids[100, 101]",
+       'without a cursor all is there');
+    is(behind('other-auditor', $early[0]), "@early[1, 2]",
+       'whoever sees one alone has missed nothing');
+
+    # a page that is full has not told all
+    redis('XTRIM', $EVE, 'MAXLEN', 0);
+    is(called('events', 'both', limit => 3, cursor => '0-0')->{next},
+       $early[2], 'a full page goes on behind it');
+    is(called('events', 'both', limit => 4, cursor => '0-0')->{next},
+       redis('XREVRANGE', 'lockbox:events', '+', '-', 'COUNT', 1)->[0][0],
+       '... another one behind the gap');
+}
+
+# Nobody knows what somebody else has dropped, but that it was older than what
+# is left.
+sub missed_by_others {
+    fresh('approved');
+
+    my @ids = map { $_->[0] } @{ entries('lockbox:events') };
+
+    redis('XTRIM', 'lockbox:events', 'MAXLEN', @ids - 2);
+    is(behind('manager', $ids[0]), "gap @ids[2, 3]", 'dropped by others');
+    is(behind('manager', $ids[2]), $ids[3], '... not for whoever is behind');
+    is(behind('manager', undef), "@ids[2, 3]", '... nor for whoever begins');
+    is(behind('customer', $ids[0]), "@ids[1, 2]",
+       '... nor for whoever reads another one');
+
+    redis('XTRIM', 'lockbox:events', 'MAXLEN', 0);
+    is(behind('manager', $ids[2]), 'gap', 'all of it');
+    is(behind('manager', $ids[3]), '', '... read before');
+    is(called('events', 'manager', limit => 1)->{next}, $ids[3],
+       'whoever begins begins there');
+
+    my $next = step('complete', 'engineer')->{announced}[0]{cursor};
+    is(behind('manager', $ids[1]), "gap $next", 'the next one is there');
+
+    redis('DEL', 'lockbox:events');
+    is(behind('manager', $ids[1]), '', 'a new stream has lost nothing');
 }

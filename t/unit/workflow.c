@@ -90,11 +90,13 @@ static const answer_t  answers[] = {
     { "list", "*3\r\n$14\r\ninvalid_cursor\r\n$0\r\n\r\n*0\r\n",
       NGX_LOCKBOX_INVALID_MEMBER, "[] " },
 
-    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n" HAPPENED, NGX_LOCKBOX_ALLOW,
-      EVENTS " 5-1" },
-    { "events", "*3\r\n$2\r\nok\r\n$3\r\n0-0\r\n*0\r\n", NGX_LOCKBOX_ALLOW,
-      "[] 0-0" },
-    { "events", "*3\r\n$14\r\ninvalid_cursor\r\n$0\r\n\r\n*0\r\n",
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n5-1\r\n" HAPPENED "$0\r\n\r\n",
+      NGX_LOCKBOX_ALLOW, EVENTS " 5-1" },
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n5-1\r\n" HAPPENED "$3\r\ngap\r\n",
+      NGX_LOCKBOX_ALLOW, EVENTS "! 5-1" },
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n0-0\r\n*0\r\n$0\r\n\r\n",
+      NGX_LOCKBOX_ALLOW, "[] 0-0" },
+    { "events", "*4\r\n$14\r\ninvalid_cursor\r\n$0\r\n\r\n*0\r\n$0\r\n\r\n",
       NGX_LOCKBOX_INVALID_MEMBER, "[] " },
 
     { "deny", "*4\r\n$2\r\nok\r\n" FIELDS ACTIONS HAPPENED, NGX_LOCKBOX_ALLOW,
@@ -175,13 +177,20 @@ static const answer_t  unusable[] = {
               "*2\r\n" FIELDS "*1\r\n$-1\r\n", 0, "a second entry with nil" },
 
     { "events", "*2\r\n$2\r\nok\r\n$3\r\n5-1\r\n", 0, "no events" },
-    { "events", "*3\r\n$2\r\nok\r\n:5\r\n*0\r\n", 0, "a number as cursor" },
-    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n$1\r\nx\r\n", 0,
-      "text as an event" },
-    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n*1\r\n$1\r\n5\r\n", 0,
-      "half an event" },
-    { "events", "*3\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n*2\r\n:5\r\n*0\r\n", 0,
-      "a number as its id" },
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n5-1\r\n$1\r\nx\r\n$0\r\n\r\n", 0,
+      "text as events" },
+    { "events", "*4\r\n$2\r\nok\r\n:5\r\n*0\r\n$0\r\n\r\n", 0,
+      "a number as cursor" },
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n$1\r\nx\r\n$0\r\n\r\n",
+      0, "text as an event" },
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n*1\r\n$1\r\n5\r\n"
+                "$0\r\n\r\n", 0, "half an event" },
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n5-1\r\n*1\r\n*2\r\n:5\r\n*0\r\n"
+                "$0\r\n\r\n", 0, "a number as its id" },
+    { "events", "*3\r\n$2\r\nok\r\n$3\r\n0-0\r\n*0\r\n", 0,
+      "no word on a gap" },
+    { "events", "*4\r\n$2\r\nok\r\n$3\r\n0-0\r\n*0\r\n:1\r\n", 0,
+      "a number as that word" },
     { "deny", "*4\r\n$2\r\nok\r\n" FIELDS ACTIONS "*1\r\n$1\r\nx\r\n", 0,
       "text as what has happened" },
 
@@ -389,7 +398,7 @@ show_audit(void)
 
 /*
  * The request, or the requests and behind them where the list goes on, or
- * instead of either the events.
+ * instead of either the events, with a mark where others are missing.
  */
 
 static ngx_str_t
@@ -418,12 +427,17 @@ show(ngx_pool_t *pool)
     }
 
     if (result.requests || result.events) {
-        p = ngx_pnalloc(pool, text.len + 1 + result.next.len);
+        p = ngx_pnalloc(pool, text.len + 2 + result.next.len);
         if (p == NULL) {
             abort();
         }
 
         last = ngx_cpymem(p, text.data, text.len);
+
+        if (result.gap) {
+            *last++ = '!';
+        }
+
         *last++ = ' ';
 
         for (i = 0; i < result.next.len; i++) {

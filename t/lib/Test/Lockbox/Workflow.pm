@@ -209,6 +209,7 @@ sub evaluated {
         result => $reply->[0], next => $reply->[1],
         events => [ map { { cursor => $_->[0], decoded(@{ $_->[1] }) } }
                         @{ $reply->[2] } ],
+        $reply->[3] ne '' ? ($reply->[3] => 1) : (),
     } if $action eq 'events';
 
     return {
