@@ -964,17 +964,15 @@ end
 
 
 -- Whoever collects it over and over tells nobody anything new, and would push
--- out what others have yet to read.
+-- out what others have yet to read.  It is a write all the same: a replica,
+-- which may not have heard of a revocation, takes none.
 local function collect(fields)
     local key = collected_key(fields)
+    local is_known = redis.call('EXISTS', key) == 1
 
-    if redis.call('EXISTS', key) == 1 then
-        return nil
-    end
+    write('SET', key, '', 'PX', COLLECTED_EVERY, 'NX')
 
-    write('SET', key, '', 'PX', COLLECTED_EVERY)
-
-    return 'collected'
+    return not is_known and 'collected' or nil
 end
 
 

@@ -265,6 +265,9 @@ sub collected {
 
     my $left = redis('PTTL', $key);
     ok($left > 0 && $left <= 3_600_000, '... within an hour');
+    redis('PEXPIRE', $key, 100_000);
+    is_deeply($told->($ID), [], '... of the one that was announced');
+    cmp_ok(redis('PTTL', $key), '<=', 100_000, '... and no later one');
     redis('DEL', $key);
     is_deeply($told->($ID), [ "collected $ID" ], '... then it is again');
 
