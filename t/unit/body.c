@@ -104,6 +104,10 @@ file(ngx_pool_t *pool, const json_t *body, ngx_uint_t pattern,
     static u_char              any;
     ngx_lockbox_body_limits_t  limits;
 
+    /* nothing is taken from what was there before */
+
+    memset(got, 0xa5, sizeof(ngx_lockbox_body_filing_t));
+
     limits.max_duration = MAX_DURATION;
     limits.ticket = pattern ? (ngx_regex_t *) &any : NULL;
 
@@ -142,6 +146,8 @@ static const row_t  filings[] = {
     { "justification", "\" \\n\\u00a0\\u1680\\u2000\\u200a\\u202f\\u205f\\u2800"
       "\\u3000\"", "/justification", 0 },
     { "justification", "\" \\n\\u00a1\\u1680\\u2000\\u200a\\u202f\\u205f\\u2800"
+      "\\u3000\"", NULL, 0 },
+    { "justification", "\" \\n\\u00a0\\u1680\\u1fff\\u200a\\u202f\\u205f\\u2800"
       "\\u3000\"", NULL, 0 },
     { "justification", "\"tab\\tator  \"", "/justification", 0 },
     { "justification", "\"delete \\u007f .\"", "/justification", 0 },
@@ -199,6 +205,7 @@ static const row_t  filings[] = {
     { "justification", "\"Bearer authentication is broken\"", NULL, 0 },
     { "justification", "\"the bearer of 2 tickets\"", NULL, 0 },
     { "justification", "\"Bearers 2YotnFZFEjr1zCsicMWpAA\"", NULL, 0 },
+    { "justification", "\"forbearerabcdefghijklmnopqrst\"", NULL, 0 },
     { "justification", "\"they want bearer\"", NULL, 0 },
     { "justification", "\"they want bearer \"", NULL, 0 },
     { "ticket", "\"SR-eyJh.eyJp.c2ln\"", "/ticket", 0 },

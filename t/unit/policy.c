@@ -387,6 +387,8 @@ static const wish_t  wishes[] = {
     /* what is never to be granted is not, though it was preapproved */
     { "[" ITEM("mail", "GET", "/a/", "\"confidential\",\"secret\"") "]", ALERT,
       3600, 0, "/access/0/labels/1", NULL },
+    { "[" ITEM("mail", "GET", "/a/", "\"secret\"") "]", ALERT, 3600, 0,
+      "/access/0/labels/0", NULL },
     { "[" ITEM("mail", "GET", "/a/", "") "," ITEM("crm", "GET", "/a/", "")
       "]", ALERT, 3600, 0, "/access/1/service", NULL },
 
