@@ -143,15 +143,11 @@ ngx_http_lockbox_liveness_recall(ngx_http_request_t *r,
     }
 
     facts = &liveness->facts;
-    facts->len = ngx_lockbox_cache_find(&lcf->cache, liveness->key, known);
-
-    if (facts->len <= NGX_LOCKBOX_CACHE_NAME_LEN) {
-        facts->len = 0;
+    facts->len = ngx_lockbox_cache_find(&lcf->cache, liveness->key,
+                                        liveness->name, known);
+    if (facts->len == 0) {
         return NGX_DECLINED;
     }
-
-    ngx_memcpy(liveness->name, known, NGX_LOCKBOX_CACHE_NAME_LEN);
-    facts->len -= NGX_LOCKBOX_CACHE_NAME_LEN;
 
     facts->data = ngx_pnalloc(r->pool, facts->len);
     if (facts->data == NULL) {
@@ -159,7 +155,7 @@ ngx_http_lockbox_liveness_recall(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    ngx_memcpy(facts->data, known + NGX_LOCKBOX_CACHE_NAME_LEN, facts->len);
+    ngx_memcpy(facts->data, known, facts->len);
 
     return ngx_lockbox_facts_unpack(r->pool, facts, service, grant) == NGX_OK
            ? NGX_OK : NGX_DECLINED;
@@ -176,7 +172,7 @@ ngx_http_lockbox_liveness_complete(ngx_http_request_t *r,
 }
 
 
-/* The name lies before the facts, so that it is not worked out each time. */
+/* The name is kept as well, so that it is not worked out each time. */
 
 ngx_int_t
 ngx_http_lockbox_liveness_remember(ngx_http_request_t *r,
@@ -202,13 +198,11 @@ ngx_http_lockbox_liveness_remember(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    ngx_memcpy(facts, liveness->name, NGX_LOCKBOX_CACHE_NAME_LEN);
+    len = ngx_lockbox_facts_pack(grant, facts, sizeof(facts));
 
-    len = ngx_lockbox_facts_pack(grant, facts + NGX_LOCKBOX_CACHE_NAME_LEN,
-                                 sizeof(facts) - NGX_LOCKBOX_CACHE_NAME_LEN);
     if (len != 0) {
-        ngx_lockbox_cache_keep(&lcf->cache, liveness->key, facts,
-                               len + NGX_LOCKBOX_CACHE_NAME_LEN);
+        ngx_lockbox_cache_keep(&lcf->cache, liveness->key, liveness->name,
+                               facts, len);
     }
 
     return NGX_OK;

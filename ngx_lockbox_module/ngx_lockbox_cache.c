@@ -77,9 +77,10 @@ struct ngx_lockbox_zone_s {
 typedef struct {
     ngx_lockbox_slot_t     slot;
     u_char                 key[NGX_LOCKBOX_CACHE_KEY_LEN];
+    u_char                 name[NGX_LOCKBOX_CACHE_NAME_LEN];
     uint32_t               more;        /* the cell that goes on */
     uint32_t               len;
-    u_char                 text[24];
+    u_char                 text[8];
 } ngx_lockbox_facts_t;
 
 
@@ -131,11 +132,14 @@ static void ngx_lockbox_cache_pull(ngx_lockbox_zone_t *zone,
     uint32_t number);
 static uint32_t ngx_lockbox_cache_oldest(ngx_lockbox_zone_t *zone,
     const ngx_lockbox_table_t *table, ngx_lockbox_ages_t *ages);
+static void ngx_lockbox_cache_use(ngx_lockbox_slot_t *slot, uint32_t used);
 
 static void ngx_lockbox_cache_drop(ngx_lockbox_zone_t *zone, uint32_t number);
 static uint32_t ngx_lockbox_cache_cells(size_t len);
 static void ngx_lockbox_cache_copy(ngx_lockbox_zone_t *zone,
     ngx_lockbox_facts_t *facts, u_char *in, const u_char *out);
+static void ngx_lockbox_cache_expect(ngx_lockbox_zone_t *zone,
+    const uint32_t *bucket);
 static uint32_t ngx_lockbox_cache_liveness_slot(ngx_lockbox_zone_t *zone,
     const u_char *name);
 static void ngx_lockbox_cache_remove(ngx_lockbox_zone_t *zone,
@@ -535,12 +539,23 @@ ngx_lockbox_cache_oldest(ngx_lockbox_zone_t *zone,
 }
 
 
+/* Memory that is not written need not be written back. */
+
+static void
+ngx_lockbox_cache_use(ngx_lockbox_slot_t *slot, uint32_t used)
+{
+    if (slot->used != used) {
+        slot->used = used;
+    }
+}
+
+
 size_t
 ngx_lockbox_cache_find(const ngx_lockbox_cache_t *cache, const u_char *key,
-    u_char *facts)
+    u_char *name, u_char *facts)
 {
     size_t                len;
-    uint32_t              number;
+    uint32_t              number, *bucket;
     ngx_lockbox_zone_t   *zone;
     ngx_lockbox_facts_t  *first;
 
@@ -553,8 +568,14 @@ ngx_lockbox_cache_find(const ngx_lockbox_cache_t *cache, const u_char *key,
         first = ngx_lockbox_cache_slot(zone, &zone->facts, number);
         len = first->len;
 
+        bucket = ngx_lockbox_cache_bucket(zone, &zone->liveness, first->name);
+        __builtin_prefetch(bucket);
+
+        ngx_memcpy(name, first->name, NGX_LOCKBOX_CACHE_NAME_LEN);
         ngx_lockbox_cache_copy(zone, first, facts, NULL);
-        first->slot.used = 1;
+        ngx_lockbox_cache_use(&first->slot, 1);
+
+        ngx_lockbox_cache_expect(zone, bucket);
     }
 
     ngx_lockbox_cache_leave(cache);
@@ -565,7 +586,7 @@ ngx_lockbox_cache_find(const ngx_lockbox_cache_t *cache, const u_char *key,
 
 void
 ngx_lockbox_cache_keep(const ngx_lockbox_cache_t *cache, const u_char *key,
-    const u_char *facts, size_t len)
+    const u_char *name, const u_char *facts, size_t len)
 {
     uint32_t              i, number, n, *more;
     ngx_lockbox_cell_t   *cell;
@@ -595,6 +616,7 @@ ngx_lockbox_cache_keep(const ngx_lockbox_cache_t *cache, const u_char *key,
     first = ngx_lockbox_cache_slot(zone, &zone->facts, number);
 
     ngx_memcpy(first->key, key, NGX_LOCKBOX_CACHE_KEY_LEN);
+    ngx_memcpy(first->name, name, NGX_LOCKBOX_CACHE_NAME_LEN);
     first->len = (uint32_t) len;
     more = &first->more;
 
@@ -763,11 +785,27 @@ ngx_lockbox_cache_liveness(const ngx_lockbox_cache_t *cache,
         ngx_memcpy(question->name, name, NGX_LOCKBOX_CACHE_NAME_LEN);
     }
 
-    entry->slot.used = (known == NGX_LOCKBOX_ALLOW);
+    ngx_lockbox_cache_use(&entry->slot, known == NGX_LOCKBOX_ALLOW);
 
     ngx_lockbox_cache_leave(cache);
 
     return known;
+}
+
+
+/*
+ * Whose facts were looked up is most likely to be looked up in that bucket
+ * next.  Of many grants, that is in none of the processor's caches, and can
+ * come while the facts are read.
+ */
+
+static void
+ngx_lockbox_cache_expect(ngx_lockbox_zone_t *zone, const uint32_t *bucket)
+{
+    if (*bucket != 0) {
+        __builtin_prefetch(ngx_lockbox_cache_slot(zone, &zone->liveness,
+                                                  *bucket));
+    }
 }
 
 

@@ -68,17 +68,19 @@ ngx_int_t ngx_lockbox_cache_init(ngx_shm_zone_t *shm_zone, void *data);
 
 /*
  * Copies the facts that were kept under the key to "facts", which has room
- * for NGX_LOCKBOX_CACHE_FACTS_MAX bytes.  Returns their length, 0 for none.
+ * for NGX_LOCKBOX_CACHE_FACTS_MAX bytes, and the name of their liveness to
+ * "name".  Returns the length of the facts, 0 for none.
  */
 size_t ngx_lockbox_cache_find(const ngx_lockbox_cache_t *cache,
-    const u_char *key, u_char *facts);
+    const u_char *key, u_char *name, u_char *facts);
 
 /*
- * Keeps facts under the key, for as long as there is room; those that were not
- * used for long make way.  Facts that are there already stay as they are.
+ * Keeps facts and the name of their liveness under the key, for as long as
+ * there is room; those that were not used for long make way.  What is there
+ * already stays as it is.
  */
 void ngx_lockbox_cache_keep(const ngx_lockbox_cache_t *cache,
-    const u_char *key, const u_char *facts, size_t len);
+    const u_char *key, const u_char *name, const u_char *facts, size_t len);
 
 /*
  * The name under which the liveness of a live key is found.  NGX_ERROR when

@@ -25,7 +25,7 @@
 #define SMALL       (NGX_LOCKBOX_CACHE_SIZE_MIN / 2)
 
 /* bytes of facts in the first cell of a grant, and in each further one */
-#define FIRST_CELL  24
+#define FIRST_CELL  8
 #define CELL        76
 
 #define NO_TRUST    NGX_LOCKBOX_CACHE_NO_TRUST
@@ -90,17 +90,28 @@ known(const ngx_lockbox_cache_t *cache, uint32_t name, uint64_t since)
 }
 
 
+/* The name of the liveness that goes with facts. */
+
+static const u_char *
+name_of(uint32_t key)
+{
+    return digest(~key);
+}
+
+
 static void
 keep(const ngx_lockbox_cache_t *cache, uint32_t key, size_t len)
 {
     size_t         i;
+    u_char         name[NGX_LOCKBOX_CACHE_NAME_LEN];
     static u_char  facts[NGX_LOCKBOX_CACHE_FACTS_MAX + 1];
 
     for (i = 0; i < len; i++) {
         facts[i] = (u_char) (key * 31 + i * 7 + len);
     }
 
-    ngx_lockbox_cache_keep(cache, digest(key), facts, len);
+    ngx_memcpy(name, name_of(key), NGX_LOCKBOX_CACHE_NAME_LEN);
+    ngx_lockbox_cache_keep(cache, digest(key), name, facts, len);
 }
 
 
@@ -110,7 +121,7 @@ static ssize_t
 found(const ngx_lockbox_cache_t *cache, uint32_t key)
 {
     size_t   i, len;
-    u_char  *facts;
+    u_char  *facts, name[NGX_LOCKBOX_CACHE_NAME_LEN];
 
     /* exactly as much as is promised to be enough */
 
@@ -119,7 +130,14 @@ found(const ngx_lockbox_cache_t *cache, uint32_t key)
         abort();
     }
 
-    len = ngx_lockbox_cache_find(cache, digest(key), facts);
+    len = ngx_lockbox_cache_find(cache, digest(key), name, facts);
+
+    if (len != 0
+        && ngx_memcmp(name, name_of(key), NGX_LOCKBOX_CACHE_NAME_LEN) != 0)
+    {
+        free(facts);
+        return -1;
+    }
 
     for (i = 0; i < len; i++) {
         if (facts[i] != (u_char) (key * 31 + i * 7 + len)) {
@@ -624,6 +642,7 @@ die_inside(const ngx_lockbox_cache_t *cache, uint32_t key)
     void              *nowhere;
     volatile int       died;
     struct sigaction   sa, old;
+    static u_char      name[NGX_LOCKBOX_CACHE_NAME_LEN];
 
     nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0);
     if (nowhere == MAP_FAILED) {
@@ -637,7 +656,7 @@ die_inside(const ngx_lockbox_cache_t *cache, uint32_t key)
     died = 1;
 
     if (sigsetjmp(killed, 1) == 0) {
-        ngx_lockbox_cache_keep(cache, digest(key), nowhere, 100);
+        ngx_lockbox_cache_keep(cache, digest(key), name, nowhere, 100);
         died = 0;
     }
 

@@ -8,6 +8,7 @@ use warnings;
 
 use Exporter qw(import);
 use FindBin ();
+use IO::Select;
 use JSON::PP ();
 use POSIX ();
 
@@ -21,7 +22,7 @@ our @EXPORT = qw(
     env_number begin finish progress
     tenant_api door worker own_core
     mint forge enliven request requests_of prepare_cache
-    load start_load end_load truncate_logs
+    load start_load stop_load end_load truncate_logs
     cpu_us lookups spread
 );
 
@@ -403,7 +404,8 @@ sub request {
     my ($path, $token) = @_;
 
     return join "\r\n", "GET $path HTTP/1.1", 'Host: localhost',
-                'User-Agent: load-00000000', "Authorization: Bearer $token", '', '';
+                'User-Agent: load-00000000', "Authorization: Bearer $token",
+                '', '';
 }
 
 # Sends each of them once, and more.
@@ -445,6 +447,22 @@ sub start_load {
     $Loads{$pid} = $pipe;
 
     return { pid => $pid, pipe => $pipe };
+}
+
+# Asks it to end now.  Only its main thread ends it, and nobody can say which
+# thread gets a signal, least of all in a process that has just been stopped.
+sub stop_load {
+    my ($load) = @_;
+
+    my $answer = IO::Select->new($load->{pipe});
+
+    kill 'CONT', $load->{pid};
+
+    do {
+        kill 'INT', $load->{pid};
+    } until $answer->can_read(0.2);
+
+    return end_load($load);
 }
 
 sub end_load {
