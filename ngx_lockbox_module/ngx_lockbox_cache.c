@@ -29,6 +29,9 @@
 /* Bytes that the processor fetches at once. */
 #define NGX_LOCKBOX_LINE        64
 
+/* Chains of liveness are that much shorter than those of as many buckets. */
+#define NGX_LOCKBOX_SPREAD      2
+
 /* How many of those that were used are spared to find one that was not. */
 #define NGX_LOCKBOX_SPARED      32
 
@@ -52,7 +55,9 @@ typedef struct {
     size_t                 slots;       /* places in the zone */
     size_t                 buckets;
     size_t                 size;        /* of a slot */
-    uint32_t               n;           /* slots, and buckets */
+    size_t                 fetched;     /* bytes that are mostly needed */
+    uint32_t               n;           /* slots */
+    uint32_t               nbuckets;
     uint32_t               fresh;       /* slots that were never used */
     uint32_t               free;        /* the first of those given back */
     uint32_t               nfree;       /* fresh ones included */
@@ -103,8 +108,8 @@ typedef struct {
 } ngx_lockbox_liveness_t;
 
 
-static void ngx_lockbox_cache_table(ngx_lockbox_zone_t *zone,
-    ngx_lockbox_table_t *table, size_t *place, size_t size, size_t n);
+static void ngx_lockbox_cache_table(ngx_lockbox_table_t *table, size_t *place,
+    size_t size);
 static void ngx_lockbox_cache_empty(ngx_lockbox_zone_t *zone);
 static ngx_lockbox_zone_t *ngx_lockbox_cache_enter(
     const ngx_lockbox_cache_t *cache);
@@ -114,6 +119,8 @@ static void *ngx_lockbox_cache_slot(ngx_lockbox_zone_t *zone,
     const ngx_lockbox_table_t *table, uint32_t number);
 static uint32_t *ngx_lockbox_cache_bucket(ngx_lockbox_zone_t *zone,
     const ngx_lockbox_table_t *table, const u_char *key);
+static ngx_inline void ngx_lockbox_cache_fetch(
+    const ngx_lockbox_table_t *table, const void *slot);
 static uint32_t ngx_lockbox_cache_search(ngx_lockbox_zone_t *zone,
     const ngx_lockbox_table_t *table, const u_char *key, size_t len);
 static uint32_t ngx_lockbox_cache_take(ngx_lockbox_zone_t *zone,
@@ -161,7 +168,8 @@ ngx_lockbox_cache_create(void *memory, size_t size)
 
     /* in bytes, an entry of liveness with the facts that go with it */
 
-    unit = sizeof(ngx_lockbox_liveness_t) + sizeof(uint32_t)
+    unit = sizeof(ngx_lockbox_liveness_t)
+           + NGX_LOCKBOX_SPREAD * sizeof(uint32_t)
            + NGX_LOCKBOX_CELLS
              * (sizeof(ngx_lockbox_facts_t) + sizeof(uint32_t));
 
@@ -172,12 +180,22 @@ ngx_lockbox_cache_create(void *memory, size_t size)
 
     place = sizeof(ngx_lockbox_zone_t);
 
-    ngx_lockbox_cache_table(zone, &zone->liveness, &place,
-                            sizeof(ngx_lockbox_liveness_t), n);
+    zone->liveness.n = (uint32_t) n;
+    zone->liveness.nbuckets = (uint32_t) (n * NGX_LOCKBOX_SPREAD);
+    zone->liveness.fetched = sizeof(ngx_lockbox_liveness_t);
 
-    ngx_lockbox_cache_table(zone, &zone->facts, &place,
-                            sizeof(ngx_lockbox_facts_t),
-                            n * NGX_LOCKBOX_CELLS);
+    ngx_lockbox_cache_table(&zone->liveness, &place,
+                            sizeof(ngx_lockbox_liveness_t));
+
+    /* cells of one grant lie side by side as long as no other has gone */
+
+    zone->facts.n = (uint32_t) (n * NGX_LOCKBOX_CELLS);
+    zone->facts.nbuckets = zone->facts.n;
+    zone->facts.fetched = (NGX_LOCKBOX_CELLS + 1)
+                          * sizeof(ngx_lockbox_facts_t);
+
+    ngx_lockbox_cache_table(&zone->facts, &place,
+                            sizeof(ngx_lockbox_facts_t));
 
     ngx_lockbox_cache_empty(zone);
 
@@ -186,17 +204,15 @@ ngx_lockbox_cache_create(void *memory, size_t size)
 
 
 static void
-ngx_lockbox_cache_table(ngx_lockbox_zone_t *zone, ngx_lockbox_table_t *table,
-    size_t *place, size_t size, size_t n)
+ngx_lockbox_cache_table(ngx_lockbox_table_t *table, size_t *place, size_t size)
 {
-    table->n = (uint32_t) n;
     table->size = size;
 
     table->slots = *place;
-    *place += n * size;
+    *place += table->n * size;
 
     table->buckets = *place;
-    *place += n * sizeof(uint32_t);
+    *place += table->nbuckets * sizeof(uint32_t);
 }
 
 
@@ -222,7 +238,7 @@ ngx_lockbox_cache_empty(ngx_lockbox_zone_t *zone)
         table->nfree = table->n;
 
         ngx_memzero((u_char *) zone + table->buckets,
-                    table->n * sizeof(uint32_t));
+                    table->nbuckets * sizeof(uint32_t));
     }
 
     ngx_memzero(&zone->kept, sizeof(ngx_lockbox_ages_t));
@@ -343,7 +359,24 @@ ngx_lockbox_cache_bucket(ngx_lockbox_zone_t *zone,
 
     buckets = (uint32_t *) (void *) ((u_char *) zone + table->buckets);
 
-    return &buckets[((uint64_t) hash * table->n) >> 32];
+    return &buckets[((uint64_t) hash * table->nbuckets) >> 32];
+}
+
+
+/* Of many slots, none is in the processor's caches, nor what lies behind. */
+
+static ngx_inline void
+ngx_lockbox_cache_fetch(const ngx_lockbox_table_t *table, const void *slot)
+{
+    const u_char  *p, *last;
+
+    last = (const u_char *) slot + table->fetched - 1;
+
+    for (p = slot; p < last; p += NGX_LOCKBOX_LINE) {
+        __builtin_prefetch(p);
+    }
+
+    __builtin_prefetch(last);
 }
 
 
@@ -365,11 +398,7 @@ ngx_lockbox_cache_search(ngx_lockbox_zone_t *zone,
 
         own = (u_char *) (slot + 1);
 
-        /* of many, none is in the processor's cache, nor what lies behind */
-
-        __builtin_prefetch(own + NGX_LOCKBOX_LINE);
-        __builtin_prefetch(own + 2 * NGX_LOCKBOX_LINE);
-        __builtin_prefetch(own + 3 * NGX_LOCKBOX_LINE);
+        ngx_lockbox_cache_fetch(table, slot);
 
         if (ngx_memcmp(own, key, len) == 0) {
             break;
@@ -803,8 +832,9 @@ static void
 ngx_lockbox_cache_expect(ngx_lockbox_zone_t *zone, const uint32_t *bucket)
 {
     if (*bucket != 0) {
-        __builtin_prefetch(ngx_lockbox_cache_slot(zone, &zone->liveness,
-                                                  *bucket));
+        ngx_lockbox_cache_fetch(&zone->liveness,
+                                ngx_lockbox_cache_slot(zone, &zone->liveness,
+                                                       *bucket));
     }
 }
 

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
+use Fcntl qw(SEEK_SET);
 use FindBin ();
 use IO::Select;
 use JSON::PP ();
@@ -378,26 +379,34 @@ sub enliven {
     }
 }
 
-# What wrk is to send: a file of requests that are equally long.
+# What wrk is to send: a file of requests that are equally long, one for each
+# grant or as many as "count" says, with the grants over and over: to read more
+# memory costs wrk more, which who shares the caches with it would feel.
 sub requests_of {
-    my ($grants, $path) = @_;
+    my ($grants, %options) = @_;
+
+    my $count = $options{count} // $grants->{count};
+    my $file = "$grants->{file}.requests";
 
     open my $in, '<', $grants->{file} or die "$grants->{file}: $!\n";
-    open my $out, '>:raw', "$grants->{file}.requests" or die "requests: $!\n";
+    open my $out, '>:raw', $file or die "$file: $!\n";
     my $length;
 
-    while (my $token = <$in>) {
-        chomp $token;
-        my $bytes = request($path // $PATH, $token);
+    for (1 .. $count) {
+        seek $in, 0, SEEK_SET if eof $in;
+
+        chomp(my $token = readline $in);
+        my $bytes = request($options{path} // $PATH, $token);
+
         $length //= length $bytes;
         $length == length $bytes or die "requests of different lengths\n";
         print {$out} $bytes;
     }
 
-    close $out or die "requests: $!\n";
+    close $out or die "$file: $!\n";
 
-    return { file => "$grants->{file}.requests", length => $length,
-             count => $grants->{count} };
+    return { file => $file, length => $length, count => $count,
+             grants => $grants->{count} };
 }
 
 sub request {
@@ -414,7 +423,7 @@ sub prepare_cache {
 
     my $sent = 0;
 
-    while ($sent < $requests->{count} + $CONNECTIONS) {
+    while ($sent < $requests->{grants} + $CONNECTIONS) {
         my $result = load($t->port(8080), $requests,
                           start => $sent * $STEP % $requests->{count});
         $sent += $result->{requests};
