@@ -11,6 +11,7 @@ use File::Path qw(make_path);
 
 use Test::Lockbox;
 use Test::Lockbox::Admin;
+use Test::Lockbox::Http2;
 use Test::Lockbox::Refusal;
 
 my $t = Test::Lockbox->new;
@@ -42,6 +43,18 @@ $t->write_conf($t->conf(http => <<"EOF_HTTP", locations => join '',
         if (\$arg_free)  { rewrite ^ /free/x; }
         location /tenants/acme/mail/ { $upstream }
         location /free/  { lockbox off; $root }
+    }
+    server {
+        listen      127.0.0.1:%%PORT_8091%%;
+        listen      127.0.0.1:%%PORT_8443%% http2;
+        error_page  400 = \$arg_page;
+        location /tenants/acme/mail/ {
+            lockbox          on;
+            lockbox_tenant   acme;
+            lockbox_service  mail;
+            $upstream
+        }
+        location /lockbox/ { lockbox_admin on; }
     }
 EOF_HTTP
     gated('mail', $upstream),
@@ -216,6 +229,50 @@ for my $token (undef, grant('inside')) {
        'what is internal is not there');
     is_deeply(paths_recorded(),
               [ 'end /tenants/acme/inside/x not_decided 404' ], 'on record');
+}
+
+
+# nginx itself refuses two fields of that name; but its page for that may be
+# gated, or the admin API, and both fields come along
+
+for my $case (
+    [ 'the gate', '/tenants/acme/mail/x', grant('mail') ],
+    [ 'the admin API', '/lockbox/v1/whoami', token_of('engineer') ],
+) {
+    my ($place, $page, $token) = @$case;
+    my @token = ([ authorization => "Bearer $token" ]);
+
+    for my $http (1, 2) {
+        my $ask = sub {
+            my (@headers) = @_;
+            my @request = ('GET', "/?page=$page", headers => \@headers);
+
+            return $http == 1 ? $t->http(@request, port => 8091)
+                 : Test::Lockbox::Http2->new($t->port(8443))->ask(@request);
+        };
+        my $name = "a page for two fields, HTTP/$http, $place";
+        my $seen = $t->upstream_requests;
+
+        for my $other ("Bearer $token", 'Basic YTpi', '') {
+            my @both = (@token, [ authorization => $other ]);
+
+            refused($ask->(@both), 'two_tokens', $name);
+            refused($ask->(reverse @both), 'two_tokens', $name);
+            is_deeply(paths_recorded(),
+                      [ ("end $page two_tokens 400") x 2 ],
+                      "$name: on record");
+        }
+
+        is(scalar $t->upstream_requests, $seen, "$name: nothing arrives");
+
+        # two fields of another name that may be there once
+        let_through($ask->(@token, map { [ 'if-modified-since' => $_ ] } 1, 2),
+                    "$name: one of them is a token's");
+        is_deeply(paths_recorded(),
+                  $page =~ /lockbox/ ? []
+                      : [ "start $page", "end $page allow 200" ],
+                  "$name: allowed, on record");
+    }
 }
 
 
