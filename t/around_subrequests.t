@@ -45,6 +45,8 @@ EOF_SERVER
 location /check/ { auth_request /tenants/acme/mail/x; $upstream }
 location /check/paged/ { auth_request /tenants/acme/paged/x; $upstream }
 location /check/said/ { auth_request /tenants/acme/said/x; $upstream }
+location /check/call/ { auth_request /lockbox/v1/whoami; $upstream }
+location /mirroring/calls { mirror $REQUESTS; $upstream }
 location /pages/ { ssi on; $upstream }
 location /before/ { add_before_body /tenants/acme/mail/x; $upstream }
 location /beside/ { $upstream }
@@ -53,7 +55,7 @@ location \@fine { return 200 "all is fine"; }
 location /lockbox/ { lockbox_admin on; }
 EOF_LOCATIONS
 $t->run;
-$Test::Lockbox::Admin::World = $t;
+use_world($t);
 
 # A page whose query names what it includes, and how.
 sub answer {
@@ -289,6 +291,46 @@ for my $page ('/pages/', '/tenants/acme/pages/') {
                   "$name: what is said, on record");
     }
 }
+
+
+# A call of the admin API is made by whoever makes it, and by no page
+
+my $whoami = '/lockbox/v1/whoami';
+my $engineer = token_of('engineer');
+
+for my $how (qw(set stub wait thrice)) {
+    my ($response, $records, $arrived)
+        = did("/pages/?$how=$whoami", $engineer);
+
+    let_through($response, "a call, $how: the page");
+    unlike($response->body, qr/erin/, "a call, $how: without its answer");
+    is_deeply($records, [], "a call, $how: none is on record");
+    is_deeply($arrived, [ '/pages/' ], "a call, $how: nothing else arrives");
+}
+
+($response, $records, $arrived) = did('/check/call/x', $engineer);
+is($response->status, 500, 'auth_request of a call');
+is_deeply($records, [], 'auth_request of a call: none is on record');
+is_deeply($arrived, [], 'auth_request of a call: nothing arrives');
+
+my %filing = (json => filing());
+my $before = contents();
+
+($response, $records, $arrived) = did('/mirroring/calls', $engineer,
+                                      method => 'POST', %filing);
+let_through($response, 'a mirror that is a call');
+is_deeply($arrived, [ '/mirroring/calls' ], 'what it is a mirror of arrives');
+is_deeply($records, [], '... and no call is on record');
+is_deeply(contents(), $before, '... nor is anything filed');
+
+($response, $records) = did($whoami, $engineer);
+like($response->body, qr/erin/, 'a call as such: its answer');
+
+my $filed = $t->http('POST', $REQUESTS, token => $engineer, %filing);
+is($filed->status, 201, 'a filing as such');
+ok(contents()->{ request_key($filed->json->{id}) }, '... is filed');
+ok($t->wait_for(sub { grep { $_->{'event.type'} eq 'end' } records() },
+                undef, 'its record'), '... and on record');
 
 
 # Slices, as far as they are asked for
