@@ -104,6 +104,7 @@ location = /no { return 403; }
 location /free/ { $root }
 location \@free { return 200 "free for all"; }
 location /lockbox/ { lockbox_admin on; }
+location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path break; }
 EOF_LOCATIONS
 $t->run;
 $Test::Lockbox::Admin::World = $t;
@@ -308,6 +309,20 @@ refused(get('/tenants/acme/last/x', grant('last')), 'internal_error',
         'rewritten to what is free');
 is_deeply(paths_recorded(), [ 'end /tenants/acme/last/x internal_error 503' ],
           'on record, as never looked at');
+
+# nginx leaves it to the admin API to see that it is shorter than its place
+
+for my $path ('/', '/v1/whoami', '/calls/elsewhere') {
+    my $answer = get("/calls/elsewhere/?path=$path", token_of('engineer'));
+
+    is(outcome($answer), '404 not_found', "a call rewritten to $path");
+    is_deeply(paths_recorded(), [ "end $path not_found 404" ], 'on record');
+}
+
+is(get('/calls/elsewhere/v1/whoami?path=/calls/elsewhere/v1/whoami',
+       token_of('engineer'))->json->{sub}, 'erin',
+   'a call rewritten to itself');
+recorded([], 'not on record, for it only reads');
 
 
 # What answers before it can be judged
