@@ -34,6 +34,7 @@ answers_held_back();
 swallowed();
 refused();
 unusable();
+answered_too_late();
 
 change_conf(%DIRECT);
 
@@ -329,6 +330,41 @@ sub unusable {
     is(asked(), 1, '... and are asked for again');
     is(said($revoked), '401 revoked', '... but for what is over');
     is(asked(), 0, '... which stays so');
+}
+
+# Without a heartbeat nobody vouches for what Redis has said a lease ago.
+sub answered_too_late {
+    my $readonly = rule(qr/^DEL lockbox:heartbeat/, "-READONLY\r\n");
+    my %outcomes = (
+        1000 * $LEASE . 'ms' => '503 store_unavailable', '60s' => '200 ok',
+    );
+
+    for my $lease (sort keys %outcomes) {
+        $fake->rules($readonly);
+        change_conf(directives => {
+            %{ $FAKED{directives} }, lockbox_lease => $lease,
+        });
+
+        my $id = Test::Lockbox::Conf::uuid7();
+        my $grant = $t->grant(id => $id);
+
+        $fake->rules($readonly, rule(qr/^GETEX .*$id/, [ 'wait', $lease ],
+                                     [ 'reply' ]));
+
+        my $before = $t->upstream_connections;
+        my $client = $t->http_start('GET', $MAIL, token => $grant);
+
+        $fake->await(qr/^GETEX .*$id/);
+        past_the_lease();
+        $fake->release($lease);
+        is(outcome($client->response), $outcomes{$lease},
+           "an answer that has taken longer than $LEASE s, of a lease of "
+           . $lease);
+        is($t->upstream_connections - $before,
+           $outcomes{$lease} eq '200 ok' ? 1 : 0, '... and what arrives');
+    }
+
+    $fake->rules;
 }
 
 
