@@ -96,6 +96,8 @@ my %CAUSES = (
     'all keys are deleted' => [ not_live => sub { redis('FLUSHALL') } ],
     'Redis is silent' => [ store_unavailable => sub { } ],
     'its window is over' => [ expired => sub { } ],
+    'its window is over, but not for Redis' =>
+        [ expired => sub { redis('PERSIST', live_key($_[0])) } ],
 );
 
 my $t = Test::Lockbox->new;
@@ -114,7 +116,18 @@ others_go_on();
 at_every_worker();
 by_another_nginx();
 while_draining();
+
+my $fake = Test::Lockbox::FakeRedis->new($t);
+
+configure(directives => {
+    lockbox_redis => 'unix:%%TESTDIR%%/fake.sock timeout=60s',
+    lockbox_lease => '12s',
+});
+$t->reload;
+
 back_in_time();
+changed_while_asked('revoked');
+changed_while_asked('live');
 
 done_testing;
 
@@ -465,14 +478,6 @@ sub while_draining {
 
 # Redis says nothing for more than half a lease, and then all is well.
 sub back_in_time {
-    my $fake = Test::Lockbox::FakeRedis->new($t);
-
-    configure(directives => {
-        lockbox_redis => 'unix:%%TESTDIR%%/fake.sock timeout=60s',
-        lockbox_lease => '12s',
-    });
-    $t->reload;
-
     my $grant = $t->grant(access => $ACCESS);
     my $client = $t->http_start('GET', '/tenants/acme/mail/chunked?back',
                                 token => $grant);
@@ -493,4 +498,57 @@ sub back_in_time {
     $t->write_file('go-back', '');
     like($client->read_all, qr/begun.*ended\n\r\n0\r\n\r\n\z/s,
          'Redis is back in time, and nothing is cut');
+}
+
+# Redis is asked because of a change, and there is another one before its answer,
+# which knows nothing of it.
+sub changed_while_asked {
+    my ($state) = @_;
+
+    my ($id, $grant) = a_grant();
+    my $key = live_key($id);
+    my $client = $t->http_start('GET', "/tenants/acme/mail/chunked?$state",
+                                token => $grant);
+
+    $client->head;
+    $fake->rules(
+        { match => qr/^GETEX .*$id/, times => 1,
+          play => [ [ 'wait', $state ], "\$4\r\nlive\r\n" ] },
+        { match => qr/^HGET .*$id/, times => 1,
+          play => [ "\$8\r\napproved\r\n" ] });
+    redis('SET', $key, 'live', 'KEEPTTL');
+    $fake->await(qr/^GETEX .*$id/);
+    $fake->forget;
+
+    if ($state eq 'revoked') {
+        redis('HSET', request_key($id), 'state', 'revoked');
+        redis('DEL', $key);
+    } else {
+        redis('SET', $key, 'live', 'KEEPTTL');
+    }
+
+    $fake->await(qr/^MESSAGE .*$id/);
+    $fake->told('watch');
+    # behind the question, and no other one before it is answered
+    $fake->await(qr/^DEL lockbox:heartbeat/);
+    $fake->forget;
+    $fake->release($state);
+    $fake->await(qr/^GETEX .*$id/);
+
+    my @asked = map { $_->[1] } $fake->seen(qr/^(?:GETEX|DEL) /);
+
+    is($asked[0], 'GETEX',
+       "$state while Redis is asked: it is asked again, at once");
+    $fake->rules;
+    $t->write_file("go-$state", '') if $state eq 'live';
+
+    my $body = $client->read_all;
+
+    if ($state eq 'revoked') {
+        ok($client->was_reset, '... and cut');
+        check_outcomes('... as that', 'revoked', outcomes($id, 1));
+    } else {
+        like($body, qr/begun.*ended\n\r\n0\r\n\r\n\z/s,
+             '... and not cut');
+    }
 }
