@@ -500,8 +500,8 @@ sub back_in_time {
          'Redis is back in time, and nothing is cut');
 }
 
-# Redis is asked because of a change, and there is another one before its answer,
-# which knows nothing of it.
+# Redis is asked because of a change, and there is another one before it
+# answers, but not in what it answers.
 sub changed_while_asked {
     my ($state) = @_;
 
