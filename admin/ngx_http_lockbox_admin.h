@@ -141,6 +141,13 @@ void ngx_http_lockbox_admin_step(ngx_http_lockbox_admin_call_t *call,
     const char *action, json_t *args, ngx_http_lockbox_admin_step_pt handler);
 
 /*
+ * 1 if the caller prefers this media type to JSON, by ngx_lockbox_accept(); 0
+ * without memory.
+ */
+ngx_uint_t ngx_http_lockbox_admin_prefers(ngx_http_lockbox_admin_call_t *call,
+    const char *type);
+
+/*
  * Writes the intent; when that fails the call has been refused, and NGX_ERROR
  * is returned.
  */
