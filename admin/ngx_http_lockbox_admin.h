@@ -117,6 +117,13 @@ extern const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[];
 ngx_int_t ngx_http_lockbox_admin_handler(ngx_http_request_t *r);
 
 /*
+ * Installs, in postconfiguration, the header filter that puts problem details
+ * in the place of nginx's own pages in such locations, where there is a word
+ * for the status.
+ */
+void ngx_http_lockbox_admin_errors_init(void);
+
+/*
  * The ends of a call; each finalizes the request, so that nothing of the call
  * may be touched afterwards.
  *

@@ -362,10 +362,13 @@ ngx_http_lockbox_admin_init(ngx_conf_t *cf)
 
     ngx_http_lockbox_trail_keep(cf, conf->retention);
 
-    if (conf->mounted
-        && ngx_http_lockbox_admin_complete(cf, mcf) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (conf->mounted) {
+
+        if (ngx_http_lockbox_admin_complete(cf, mcf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_lockbox_admin_errors_init();
     }
 
     if (conf->notify.len != 0
