@@ -111,7 +111,10 @@ ngx_http_lockbox_conf_bounded(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     plain = *cmd;
     plain.post = NULL;
 
-    return bounds->slot(cf, &plain, conf);
+    /* nothing else can be wrong with it any more */
+
+    return bounds->slot(cf, &plain, conf) == NGX_CONF_OK ? NGX_CONF_OK
+                                                         : "is duplicate";
 }
 
 
