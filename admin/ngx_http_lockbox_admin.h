@@ -117,6 +117,13 @@ extern const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[];
 ngx_int_t ngx_http_lockbox_admin_handler(ngx_http_request_t *r);
 
 /*
+ * Installs, in postconfiguration, the header filter that puts problem details
+ * in the place of nginx's own pages in such locations, where there is a word
+ * for the status.
+ */
+void ngx_http_lockbox_admin_errors_init(void);
+
+/*
  * The ends of a call; each finalizes the request, so that nothing of the call
  * may be touched afterwards.
  *
@@ -139,6 +146,13 @@ void ngx_http_lockbox_admin_answer_text(ngx_http_lockbox_admin_call_t *call,
  */
 void ngx_http_lockbox_admin_step(ngx_http_lockbox_admin_call_t *call,
     const char *action, json_t *args, ngx_http_lockbox_admin_step_pt handler);
+
+/*
+ * 1 if the caller prefers this media type to JSON, by ngx_lockbox_accept(); 0
+ * without memory.
+ */
+ngx_uint_t ngx_http_lockbox_admin_prefers(ngx_http_lockbox_admin_call_t *call,
+    const char *type);
 
 /*
  * Writes the intent; when that fails the call has been refused, and NGX_ERROR

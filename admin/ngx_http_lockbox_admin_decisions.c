@@ -10,7 +10,6 @@
 #include "ngx_http_lockbox_admin_policy.h"
 #include "ngx_http_lockbox_admin_seals.h"
 #include "ngx_http_lockbox_certificate.h"
-#include "ngx_http_lockbox_headers.h"
 #include "ngx_http_lockbox_liveness.h"
 #include "ngx_lockbox_base64url.h"
 #include "ngx_lockbox_body.h"
@@ -151,7 +150,6 @@ static ngx_int_t ngx_http_lockbox_grant_window(
     const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant);
 static ngx_lockbox_decision_t ngx_http_lockbox_grant_bind(
     ngx_http_lockbox_admin_call_t *call, ngx_lockbox_grant_t *grant);
-static ngx_uint_t ngx_http_lockbox_wants_jwt(ngx_http_request_t *r);
 
 
 static const ngx_http_lockbox_step_t  ngx_http_lockbox_steps[] = {
@@ -1358,7 +1356,7 @@ ngx_http_lockbox_grant_recorded(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    if (ngx_http_lockbox_wants_jwt(call->request)) {
+    if (ngx_http_lockbox_admin_prefers(call, "application/jwt")) {
         ngx_http_lockbox_admin_answer_text(call, "application/jwt", &token);
         return;
     }
@@ -1369,19 +1367,4 @@ ngx_http_lockbox_grant_recorded(ngx_http_lockbox_admin_call_t *call,
                           "token_type", "Bearer",
                           "expires_in",
                           (json_int_t) (grant->expires - ngx_time())));
-}
-
-
-static ngx_uint_t
-ngx_http_lockbox_wants_jwt(ngx_http_request_t *r)
-{
-    ngx_str_t               value;
-    static const ngx_str_t  name = ngx_string("Accept");
-    static const ngx_str_t  jwt = ngx_string("application/jwt");
-
-    return ngx_http_lockbox_header_find(r, &name, &value) == 1
-           && value.len >= jwt.len
-           && ngx_strncasecmp(value.data, jwt.data, jwt.len) == 0
-           && (value.len == jwt.len
-               || ngx_strchr(" ,;", value.data[jwt.len]) != NULL);
 }

@@ -4,7 +4,6 @@
 
 #include "ngx_http_lockbox_admin_events.h"
 #include "ngx_http_lockbox_admin_query.h"
-#include "ngx_http_lockbox_headers.h"
 #include "ngx_lockbox_json.h"
 
 
@@ -40,7 +39,6 @@ static json_t *ngx_http_lockbox_event_value(const char *text,
     ngx_http_lockbox_event_type_e type);
 static json_t *ngx_http_lockbox_event_person(const json_t *fields,
     const char *iss, const char *sub);
-static ngx_uint_t ngx_http_lockbox_events_streamed(ngx_http_request_t *r);
 static void ngx_http_lockbox_events_page(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 
@@ -312,7 +310,7 @@ ngx_http_lockbox_admin_events(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    if (ngx_http_lockbox_events_streamed(call->request)) {
+    if (ngx_http_lockbox_admin_prefers(call, "text/event-stream")) {
 
         if (query.limit != 0) {
             ngx_str_set(&fault.member, "limit");
@@ -335,21 +333,6 @@ ngx_http_lockbox_admin_events(ngx_http_lockbox_admin_call_t *call)
                                                          (ngx_uint_t)
                                                          query.limit, 0),
                       ngx_http_lockbox_events_page);
-}
-
-
-static ngx_uint_t
-ngx_http_lockbox_events_streamed(ngx_http_request_t *r)
-{
-    ngx_str_t               value;
-    static const ngx_str_t  name = ngx_string("Accept");
-    static const ngx_str_t  type = ngx_string("text/event-stream");
-
-    return ngx_http_lockbox_header_find(r, &name, &value) == 1
-           && value.len >= type.len
-           && ngx_strncasecmp(value.data, type.data, type.len) == 0
-           && (value.len == type.len
-               || ngx_strchr(" ,;", value.data[type.len]) != NULL);
 }
 
 

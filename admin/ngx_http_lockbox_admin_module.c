@@ -96,8 +96,14 @@ static const ngx_http_lockbox_admin_stage_t
 };
 
 
-static ngx_conf_num_bounds_t  ngx_http_lockbox_admin_open_bounds = {
-    ngx_conf_check_num_bounds, 1, NGX_HTTP_LOCKBOX_OPEN_MAX
+static ngx_http_lockbox_bounds_t  ngx_http_lockbox_admin_open_bounds = {
+    ngx_conf_set_num_slot, 1, NGX_HTTP_LOCKBOX_OPEN_MAX,
+    "a number from 1 to 1000"
+};
+
+static ngx_http_lockbox_bounds_t  ngx_http_lockbox_admin_retention_bounds = {
+    ngx_conf_set_sec_slot, 1, NGX_HTTP_LOCKBOX_RETENTION_MAX,
+    "a time from 1 second to 100 years"
 };
 
 
@@ -140,17 +146,17 @@ static ngx_command_t  ngx_http_lockbox_admin_commands[] = {
 
     { ngx_string("lockbox_max_open"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_lockbox_conf_bounded,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_lockbox_admin_conf_t, max_open),
       &ngx_http_lockbox_admin_open_bounds },
 
     { ngx_string("lockbox_retention"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_sec_slot,
+      ngx_http_lockbox_conf_bounded,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_lockbox_admin_conf_t, retention),
-      NULL },
+      &ngx_http_lockbox_admin_retention_bounds },
 
     { ngx_string("lockbox_streams"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
@@ -287,19 +293,6 @@ ngx_http_lockbox_admin_init_main_conf(ngx_conf_t *cf, void *data)
                              NGX_HTTP_LOCKBOX_STREAMS_PERSON);
     ngx_conf_init_msec_value(conf->notify_timeout, NGX_HTTP_LOCKBOX_NOTIFY);
 
-    if (conf->retention == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lockbox_retention\" must not be zero");
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->retention > NGX_HTTP_LOCKBOX_RETENTION_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lockbox_retention\" of %T seconds is longer "
-                           "than 100 years", conf->retention);
-        return NGX_CONF_ERROR;
-    }
-
     return NGX_CONF_OK;
 }
 
@@ -369,10 +362,13 @@ ngx_http_lockbox_admin_init(ngx_conf_t *cf)
 
     ngx_http_lockbox_trail_keep(cf, conf->retention);
 
-    if (conf->mounted
-        && ngx_http_lockbox_admin_complete(cf, mcf) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (conf->mounted) {
+
+        if (ngx_http_lockbox_admin_complete(cf, mcf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_lockbox_admin_errors_init();
     }
 
     if (conf->notify.len != 0
@@ -587,11 +583,9 @@ ngx_http_lockbox_admin_within(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
             || seconds < NGX_HTTP_LOCKBOX_ANSWER_MIN
             || seconds > NGX_HTTP_LOCKBOX_ANSWER_MAX)
         {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\", it must be "
-                               "manager=, customer= or engineer= with a time "
-                               "from 1 minute to 14 days", &param[i]);
-            return NGX_CONF_ERROR;
+            return ngx_http_lockbox_conf_invalid(cf, &param[i],
+                                       "manager=, customer= or engineer= with "
+                                       "a time from 1 minute to 14 days");
         }
 
         field = (time_t *) (void *) ((u_char *) conf + offset);
@@ -627,13 +621,11 @@ ngx_http_lockbox_admin_approvals(ngx_conf_t *cf, ngx_command_t *cmd,
         n = value.len != 0 ? ngx_atoi(value.data, value.len) : NGX_ERROR;
 
         if (n < 1 || n > NGX_HTTP_LOCKBOX_APPROVALS_MAX) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\", it must be manager= "
-                               "or customer= with a number from 1 to %d; "
-                               "tenants without a customer's approval are "
-                               "listed by \"lockbox_manager_only\"",
-                               &param[i], NGX_HTTP_LOCKBOX_APPROVALS_MAX);
-            return NGX_CONF_ERROR;
+            return ngx_http_lockbox_conf_invalid(cf, &param[i],
+                                       "manager= or customer= with a number "
+                                       "from 1 to 9; tenants without a "
+                                       "customer's approval are listed by "
+                                       "\"lockbox_manager_only\"");
         }
 
         field = (ngx_uint_t *) (void *) ((u_char *) conf + offset);
@@ -691,9 +683,9 @@ ngx_http_lockbox_admin_manager_only(ngx_conf_t *cf, ngx_command_t *cmd,
     for (i = 1; i < cf->args->nelts; i++) {
 
         if (!ngx_lockbox_tenant_valid(&value[i])) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid tenant \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
+            return ngx_http_lockbox_conf_invalid(cf, &value[i],
+                                       "[A-Za-z0-9._-]{1,64}, neither \".\" "
+                                       "nor \"..\"");
         }
 
         tenant = conf->manager_only.elts;
@@ -774,9 +766,8 @@ ngx_http_lockbox_admin_streams(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
             field = &conf->streams_person;
 
             if (ngx_strncmp(value.data, "person=", 7) != 0) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid parameter \"%V\"", &param[i]);
-                return NGX_CONF_ERROR;
+                return ngx_http_lockbox_conf_invalid(cf, &param[i],
+                                       "person= with a number");
             }
 
             value.data += 7;
@@ -786,10 +777,8 @@ ngx_http_lockbox_admin_streams(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
         n = ngx_atoi(value.data, value.len);
 
         if (n < 0 || n > NGX_HTTP_LOCKBOX_STREAMS_MAX) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid number in \"%V\", it must be 0 to %d",
-                               &param[i], NGX_HTTP_LOCKBOX_STREAMS_MAX);
-            return NGX_CONF_ERROR;
+            return ngx_http_lockbox_conf_invalid(cf, &param[i],
+                                       "a number from 0 to 65536");
         }
 
         *field = (ngx_uint_t) n;
@@ -822,11 +811,9 @@ ngx_http_lockbox_admin_notify(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
         || ngx_strlchr(value[1].data, value[1].data + value[1].len, '$')
            != NULL)
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid URI \"%V\", it must be a path that begins "
-                           "with \"/\", without arguments and variables",
-                           &value[1]);
-        return NGX_CONF_ERROR;
+        return ngx_http_lockbox_conf_invalid(cf, &value[1],
+                                       "a path that begins with \"/\", without "
+                                       "arguments and variables");
     }
 
     conf->notify = value[1];
@@ -847,10 +834,9 @@ ngx_http_lockbox_admin_notify(ngx_conf_t *cf, ngx_command_t *cmd, void *data)
         || msec < NGX_HTTP_LOCKBOX_NOTIFY_MIN
         || msec > NGX_HTTP_LOCKBOX_NOTIFY_MAX)
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\", it must be timeout= "
-                           "with a time from 100ms to 60s", &value[2]);
-        return NGX_CONF_ERROR;
+        return ngx_http_lockbox_conf_invalid(cf, &value[2],
+                                       "timeout= with a time from 100ms to "
+                                       "60s");
     }
 
     conf->notify_timeout = (ngx_msec_t) msec;

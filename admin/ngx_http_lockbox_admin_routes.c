@@ -6,6 +6,7 @@
 #include "ngx_http_lockbox_admin_notify.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_http_lockbox_problem.h"
+#include "ngx_lockbox_accept.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
 
@@ -558,6 +559,24 @@ ngx_http_lockbox_admin_answer_text(ngx_http_lockbox_admin_call_t *call,
     rc = ngx_http_lockbox_text_send(r, NGX_HTTP_OK, type, text);
 
     ngx_http_finalize_request(r, rc);
+}
+
+
+ngx_uint_t
+ngx_http_lockbox_admin_prefers(ngx_http_lockbox_admin_call_t *call,
+    const char *type)
+{
+    ngx_str_t               accept, offered[3];
+    static const ngx_str_t  name = ngx_string("Accept");
+
+    ngx_str_set(&offered[0], "application/json");
+    offered[1].data = (u_char *) type;
+    offered[1].len = ngx_strlen(type);
+    ngx_str_null(&offered[2]);
+
+    return ngx_http_lockbox_header_list(call->request, &name, &accept)
+           == NGX_OK
+           && ngx_lockbox_accept(&accept, offered) == 1;
 }
 
 

@@ -677,9 +677,8 @@ ngx_http_lockbox_audit_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (cf->args->nelts == 3) {
         if (ngx_strcmp(value[2].data, "optional") != 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[2]);
-            return NGX_CONF_ERROR;
+            return ngx_http_lockbox_conf_invalid(cf, &value[2],
+                                                 "\"optional\" or nothing");
         }
 
         optional = 1;

@@ -78,10 +78,27 @@ ngx_http_lockbox_certificate_bind(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_lockbox_loc_conf_t *lcf = conf;
 
-    lcf->bind_file = cf->conf_file->file.name;
-    lcf->bind_line = cf->conf_file->line;
+    ngx_str_t        *value;
+    ngx_conf_enum_t  *mode;
 
-    return ngx_conf_set_enum_slot(cf, cmd, conf);
+    if (lcf->bind != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (mode = cmd->post; mode->name.len != 0; mode++) {
+
+        if (ngx_strcasecmp(mode->name.data, value[1].data) == 0) {
+            lcf->bind = mode->value;
+            lcf->bind_file = cf->conf_file->file.name;
+            lcf->bind_line = cf->conf_file->line;
+            return NGX_CONF_OK;
+        }
+    }
+
+    return ngx_http_lockbox_conf_invalid(cf, &value[1],
+                                         "off, optional or required");
 }
 
 

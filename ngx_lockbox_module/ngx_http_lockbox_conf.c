@@ -85,6 +85,55 @@ ngx_http_lockbox_conf_read(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text)
 }
 
 
+/* What is no such number at all is NGX_ERROR, which is below all bounds. */
+
+char *
+ngx_http_lockbox_conf_bounded(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    int64_t                           n;
+    ngx_str_t                        *value;
+    ngx_command_t                     plain;
+    const ngx_http_lockbox_bounds_t  *bounds;
+
+    value = cf->args->elts;
+    bounds = cmd->post;
+
+    n = bounds->slot == ngx_conf_set_num_slot
+        ? ngx_atoi(value[1].data, value[1].len)
+        : bounds->slot == ngx_conf_set_size_slot
+        ? ngx_parse_size(&value[1])
+        : ngx_parse_time(&value[1], bounds->slot == ngx_conf_set_sec_slot);
+
+    if (n < bounds->min || n > bounds->max) {
+        return ngx_http_lockbox_conf_invalid(cf, &value[1], bounds->must);
+    }
+
+    plain = *cmd;
+    plain.post = NULL;
+
+    /* nothing else can be wrong with it any more */
+
+    return bounds->slot(cf, &plain, conf) == NGX_CONF_OK ? NGX_CONF_OK
+                                                         : "is duplicate";
+}
+
+
+char *
+ngx_http_lockbox_conf_invalid(ngx_conf_t *cf, const ngx_str_t *value,
+    const char *must)
+{
+    ngx_str_t  *directive;
+
+    directive = cf->args->elts;
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"%V\" directive, it must "
+                       "be %s", value, directive, must);
+
+    return NGX_CONF_ERROR;
+}
+
+
 char *
 ngx_http_lockbox_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {

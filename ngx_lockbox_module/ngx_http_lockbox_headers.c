@@ -86,6 +86,53 @@ ngx_http_lockbox_header_find(ngx_http_request_t *r, const ngx_str_t *name,
 }
 
 
+ngx_int_t
+ngx_http_lockbox_header_list(ngx_http_request_t *r, const ngx_str_t *name,
+    ngx_str_t *list)
+{
+    u_char           *p;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    ngx_str_null(list);
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (ngx_http_lockbox_header_same(&header[i].key, name)) {
+                list->len += header[i].value.len + 1;
+            }
+        }
+    }
+
+    if (list->len == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, list->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    list->data = p;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (ngx_http_lockbox_header_same(&header[i].key, name)) {
+                p = ngx_cpymem(p, header[i].value.data, header[i].value.len);
+                *p++ = ',';
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 ngx_uint_t
 ngx_http_lockbox_header_any(ngx_http_request_t *r, const ngx_str_t *names)
 {

@@ -21,6 +21,15 @@ ngx_uint_t ngx_http_lockbox_header_find(ngx_http_request_t *r,
     const ngx_str_t *name, ngx_str_t *value);
 
 /*
+ * The values of all fields of this name, by the same rule, in their order and
+ * with a comma behind each: so lists are read that are in several fields (RFC
+ * 9110 section 5.3).  Empty if there is none, else pool memory.  NGX_ERROR
+ * without memory.
+ */
+ngx_int_t ngx_http_lockbox_header_list(ngx_http_request_t *r,
+    const ngx_str_t *name, ngx_str_t *list);
+
+/*
  * 1 if the request has a field of one of these names, by the same rule; the
  * list ends with an empty one.
  */

@@ -46,8 +46,8 @@ static char *ngx_http_lockbox_issuer_leeway(ngx_conf_t *cf,
     ngx_http_lockbox_issuer_ctx_t *ctx);
 static char *ngx_http_lockbox_issuer_max_life(ngx_conf_t *cf,
     ngx_http_lockbox_issuer_ctx_t *ctx);
-static char *ngx_http_lockbox_issuer_time(ngx_conf_t *cf, time_t max,
-    time_t *field);
+static char *ngx_http_lockbox_issuer_time(ngx_conf_t *cf, time_t min,
+    time_t max, time_t *field);
 static char *ngx_http_lockbox_issuer_complete(ngx_conf_t *cf,
     ngx_http_lockbox_issuer_ctx_t *ctx);
 
@@ -343,7 +343,7 @@ static char *
 ngx_http_lockbox_issuer_leeway(ngx_conf_t *cf,
     ngx_http_lockbox_issuer_ctx_t *ctx)
 {
-    return ngx_http_lockbox_issuer_time(cf,
+    return ngx_http_lockbox_issuer_time(cf, 0,
                                         NGX_HTTP_LOCKBOX_ISSUER_LEEWAY_MAX,
                                         &ctx->rule->leeway);
 }
@@ -353,13 +353,15 @@ static char *
 ngx_http_lockbox_issuer_max_life(ngx_conf_t *cf,
     ngx_http_lockbox_issuer_ctx_t *ctx)
 {
-    return ngx_http_lockbox_issuer_time(cf, NGX_HTTP_LOCKBOX_ISSUER_LIFE_MAX,
+    return ngx_http_lockbox_issuer_time(cf, 1,
+                                        NGX_HTTP_LOCKBOX_ISSUER_LIFE_MAX,
                                         &ctx->rule->max_life);
 }
 
 
 static char *
-ngx_http_lockbox_issuer_time(ngx_conf_t *cf, time_t max, time_t *field)
+ngx_http_lockbox_issuer_time(ngx_conf_t *cf, time_t min, time_t max,
+    time_t *field)
 {
     time_t      seconds;
     ngx_str_t  *value;
@@ -371,11 +373,11 @@ ngx_http_lockbox_issuer_time(ngx_conf_t *cf, time_t max, time_t *field)
     value = cf->args->elts;
     seconds = ngx_parse_time(&value[1], 1);
 
-    if (seconds == (time_t) NGX_ERROR || seconds > max) {
+    if (seconds < min || seconds > max) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid time \"%V\" in \"%V\", it must be at most "
+                           "invalid time \"%V\" in \"%V\", it must be %T to "
                            "%T seconds",
-                           &value[1], &value[0], max);
+                           &value[1], &value[0], min, max);
         return NGX_CONF_ERROR;
     }
 

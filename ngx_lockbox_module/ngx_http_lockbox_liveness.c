@@ -72,21 +72,33 @@ static void *ngx_http_lockbox_liveness_create_conf(ngx_conf_t *cf);
 static char *ngx_http_lockbox_liveness_init_conf(ngx_conf_t *cf, void *conf);
 
 
+static ngx_http_lockbox_bounds_t  ngx_http_lockbox_zone_bounds = {
+    ngx_conf_set_size_slot, NGX_LOCKBOX_CACHE_SIZE_MIN, NGX_MAX_SIZE_T_VALUE,
+    "a size of at least 64k"
+};
+
+static ngx_http_lockbox_bounds_t  ngx_http_lockbox_lease_bounds = {
+    ngx_conf_set_msec_slot,
+    NGX_HTTP_LOCKBOX_LEASE_MIN, NGX_HTTP_LOCKBOX_LEASE_MAX,
+    "a time from 100 milliseconds to 60 seconds"
+};
+
+
 static ngx_command_t  ngx_http_lockbox_liveness_commands[] = {
 
     { ngx_string("lockbox_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_lockbox_conf_bounded,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_lockbox_liveness_conf_t, zone_size),
-      NULL },
+      &ngx_http_lockbox_zone_bounds },
 
     { ngx_string("lockbox_lease"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_lockbox_conf_bounded,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_lockbox_liveness_conf_t, lease),
-      NULL },
+      &ngx_http_lockbox_lease_bounds },
 
       ngx_null_command
 };
@@ -700,24 +712,6 @@ ngx_http_lockbox_liveness_init_conf(ngx_conf_t *cf, void *conf)
 
     ngx_conf_init_size_value(lcf->zone_size, NGX_HTTP_LOCKBOX_ZONE_SIZE);
     ngx_conf_init_msec_value(lcf->lease, NGX_HTTP_LOCKBOX_LEASE);
-
-    if (lcf->zone_size < NGX_LOCKBOX_CACHE_SIZE_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lockbox_zone\" of %uz bytes is smaller than "
-                           "%d bytes",
-                           lcf->zone_size, NGX_LOCKBOX_CACHE_SIZE_MIN);
-        return NGX_CONF_ERROR;
-    }
-
-    if (lcf->lease < NGX_HTTP_LOCKBOX_LEASE_MIN
-        || lcf->lease > NGX_HTTP_LOCKBOX_LEASE_MAX)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lockbox_lease\" of %M milliseconds is not "
-                           "between 100 milliseconds and 60 seconds",
-                           lcf->lease);
-        return NGX_CONF_ERROR;
-    }
 
     return NGX_CONF_OK;
 }

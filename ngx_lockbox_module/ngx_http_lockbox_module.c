@@ -38,6 +38,18 @@ static char *ngx_http_lockbox_label(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
+static ngx_http_lockbox_bounds_t  ngx_http_lockbox_leeway_bounds = {
+    ngx_conf_set_sec_slot, 0, NGX_HTTP_LOCKBOX_LEEWAY_MAX,
+    "a time of at most 60 seconds"
+};
+
+static ngx_http_lockbox_bounds_t  ngx_http_lockbox_duration_bounds = {
+    ngx_conf_set_sec_slot,
+    NGX_HTTP_LOCKBOX_DURATION_MIN, NGX_HTTP_LOCKBOX_DURATION_MAX,
+    "a time from 1 minute to 14 days"
+};
+
+
 static ngx_command_t  ngx_http_lockbox_commands[] = {
 
     { ngx_string("lockbox_redis"),
@@ -91,17 +103,17 @@ static ngx_command_t  ngx_http_lockbox_commands[] = {
 
     { ngx_string("lockbox_leeway"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_sec_slot,
+      ngx_http_lockbox_conf_bounded,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_lockbox_main_conf_t, leeway),
-      NULL },
+      &ngx_http_lockbox_leeway_bounds },
 
     { ngx_string("lockbox_max_duration"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_sec_slot,
+      ngx_http_lockbox_conf_bounded,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_lockbox_main_conf_t, max_duration),
-      NULL },
+      &ngx_http_lockbox_duration_bounds },
 
     { ngx_string("lockbox"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
@@ -302,24 +314,6 @@ ngx_http_lockbox_init_main_conf(ngx_conf_t *cf, void *conf)
 
     ngx_conf_init_value(mcf->leeway, 0);
     ngx_conf_init_value(mcf->max_duration, 4 * 3600);
-
-    if (mcf->leeway > NGX_HTTP_LOCKBOX_LEEWAY_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lockbox_leeway\" of %T seconds is more than "
-                           "%d seconds",
-                           mcf->leeway, NGX_HTTP_LOCKBOX_LEEWAY_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    if (mcf->max_duration < NGX_HTTP_LOCKBOX_DURATION_MIN
-        || mcf->max_duration > NGX_HTTP_LOCKBOX_DURATION_MAX)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lockbox_max_duration\" of %T seconds is not "
-                           "between 60 seconds and 14 days",
-                           mcf->max_duration);
-        return NGX_CONF_ERROR;
-    }
 
     if (mcf->grant_issuer.len == 0) {
         ngx_str_set(&mcf->grant_issuer, "urn:lockbox");
@@ -675,9 +669,8 @@ ngx_http_lockbox_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     for (i = 1; i < cf->args->nelts; i++) {
 
         if (!ngx_lockbox_name_valid(&value[i])) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid label \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
+            return ngx_http_lockbox_conf_invalid(cf, &value[i],
+                                             "[a-z0-9][a-z0-9._-]{0,63}");
         }
 
         for (j = 1; j < i; j++) {

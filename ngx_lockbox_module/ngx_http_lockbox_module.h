@@ -80,6 +80,28 @@ ngx_int_t ngx_http_lockbox_conf_read(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text);
 
 /*
+ * The setter of a directive with one number, size or time, whose "post" points
+ * to its bounds: "slot" is the one of nginx that parses and stores it, min and
+ * max are in the unit of that, and "must" says them in words.
+ */
+typedef struct {
+    char       *(*slot)(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+    int64_t       min;
+    int64_t       max;
+    const char   *must;
+} ngx_http_lockbox_bounds_t;
+
+char *ngx_http_lockbox_conf_bounded(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * Says in the error log that the directive at hand cannot have this value, and
+ * what it must be.  NGX_CONF_ERROR.
+ */
+char *ngx_http_lockbox_conf_invalid(ngx_conf_t *cf, const ngx_str_t *value,
+    const char *must);
+
+/*
  * The setters of the directives that read files and addresses, and the check
  * of everything together, which names what is missing.
  */

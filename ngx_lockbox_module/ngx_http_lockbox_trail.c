@@ -136,14 +136,21 @@ static void *ngx_http_lockbox_trail_create_conf(ngx_conf_t *cf);
 static char *ngx_http_lockbox_trail_init_conf(ngx_conf_t *cf, void *data);
 
 
+static ngx_http_lockbox_bounds_t  ngx_http_lockbox_trail_bounds = {
+    ngx_conf_set_num_slot,
+    NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MIN, NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MAX,
+    "a number from 100 to 100000000"
+};
+
+
 static ngx_command_t  ngx_http_lockbox_trail_commands[] = {
 
     { ngx_string("lockbox_trail"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_lockbox_conf_bounded,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_lockbox_trail_conf_t, entries),
-      NULL },
+      &ngx_http_lockbox_trail_bounds },
 
       ngx_null_command
 };
@@ -724,17 +731,6 @@ ngx_http_lockbox_trail_init_conf(ngx_conf_t *cf, void *data)
     ngx_http_lockbox_trail_conf_t *conf = data;
 
     ngx_conf_init_value(conf->entries, NGX_HTTP_LOCKBOX_TRAIL_ENTRIES);
-
-    if (conf->entries < NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MIN
-        || conf->entries > NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MAX)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lockbox_trail\" of %i records is not between "
-                           "%d and %d", conf->entries,
-                           NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MIN,
-                           NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MAX);
-        return NGX_CONF_ERROR;
-    }
 
     return NGX_CONF_OK;
 }

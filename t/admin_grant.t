@@ -212,13 +212,23 @@ sub bare_tokens {
     my %types = (
         'application/jwt' => 1, 'Application/JWT' => 1,
         'application/jwt;q=0.5' => 1, 'application/jwt, text/plain' => 1,
+        '*/*, application/jwt' => 1, 'text/plain,application/jwt;v=1' => 1,
+        'application/json;q=0.9, application/jwt' => 1,
+        'application/json;q=0, */*' => 1,
+        'text/plain | application/jwt' => 1,
+        'application/json;q=0.9 | application/jwt' => 1,
         'application/json' => 0, '*/*' => 0, 'text/plain' => 0,
-        'application/jwts' => 0,
+        'application/jwts' => 0, 'application/jwt;q=0' => 0,
+        '*/*, application/jwt;q=0' => 0, '*/* | application/jwt;q=0' => 0,
+        'application/jwt, application/json' => 0,
+        'application/jwt;q=0.9, application/json' => 0,
+        'application/json;q=0' => 0, '' => 0,
     );
 
+    # several fields have bars between
     for my $accept (sort keys %types) {
-        my $response = act('engineer', 'grant', $id, undef,
-                           headers => { Accept => $accept });
+        my $response = act('engineer', 'grant', $id, undef, headers =>
+                           [ map { [ Accept => $_ ] } split / \| /, $accept ]);
 
         is($response->header('content-type'),
            $types{$accept} ? 'application/jwt' : 'application/json',

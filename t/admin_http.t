@@ -15,7 +15,16 @@ my $LIMIT = 65536;
 
 my $t = Test::Lockbox->new;
 
-begin($t, server => 'client_body_buffer_size 1k;');
+begin($t, server => <<'EOF_SERVER');
+client_body_buffer_size 1k;
+location /small/ { client_max_body_size 1k; lockbox_admin on; }
+location /paged/ {
+    client_max_body_size 1k;
+    error_page 413 /page;
+    lockbox_admin on;
+}
+location = /page { return 413 "A page."; }
+EOF_SERVER
 
 media_types();
 sizes();
@@ -92,15 +101,22 @@ sub sizes {
     {
         my ($name, $text, %how) = @$body;
 
-        records();
-        is(post_filing($text, %how)->status, 413, $name);
-
-        # nginx is not done with it before it has thrown the body away
-        my @seen;
-        $t->wait_for(sub { push @seen, records(); @seen }, undef, 'a record');
-        is_deeply([ map { $_->{'event.reason'} } @seen ],
-                  ['not_decided'], '... is recorded, too');
+        nginx_refuses($name, sub { post_filing($text, %how) });
     }
+
+    nginx_refuses('more than is taken there, of a read', sub {
+        ask('engineer', 'GET', '/small/v1/whoami', body => 'x' x 2000);
+    });
+    nginx_refuses('more than is taken there, of nobody', sub {
+        $t->http('POST', $REQUESTS =~ s/lockbox/small/r, body => 'x' x 2000);
+    });
+    refused('... and less', '401 no_token', sub {
+        $t->http('POST', $REQUESTS =~ s/lockbox/small/r, body => 'x' x 1000);
+    });
+
+    my $paged = $t->http('POST', '/paged/v1/whoami', body => 'x' x 2000);
+    is($paged->status . ' ' . $paged->body, '413 A page.',
+       'the operator\'s own page stays');
 
     accepted('64 kB', sub { post_filing($padded->($LIMIT)) });
     accepted('... in chunks', sub {
@@ -118,6 +134,36 @@ sub sizes {
     });
 
     redis('FLUSHALL');
+}
+
+# By client_max_body_size, whatever the call is and whoever makes it.
+sub nginx_refuses {
+    my ($name, $call) = @_;
+
+    my $before = contents();
+    records();
+
+    my $response = $call->();
+
+    is($response->status . ' ' . $response->json->{code}, '413 too_large',
+       $name);
+    is($response->header('content-type'), 'application/problem+json',
+       '... in words that programs read');
+    is($response->header('cache-control'), 'no-store', '... not to be kept');
+    is($response->json->{status}, 413, '... all of them');
+    eventually_recorded('too_large');
+    is_deeply(contents(), $before, '... and changes nothing');
+}
+
+# nginx is not done with a request before it has thrown its body away.
+sub eventually_recorded {
+    my ($word) = @_;
+
+    my @seen;
+    $t->wait_for(sub { push @seen, records(); @seen }, undef, 'a record');
+    is(join(', ', map { join ' ', @$_{qw(event.type event.reason
+                                         http.response.status_code)} } @seen),
+       "end $word 413", '... is recorded once');
 }
 
 # The worker has seen each piece before the next one is sent.

@@ -35,7 +35,7 @@ two_workers();
 killed_while_asking();
 small_zone();
 other_services();
-bad_values();
+coarse_clock();
 
 done_testing;
 
@@ -459,34 +459,8 @@ sub other_services {
     }
 }
 
-sub bad_values {
-    for my $case (
-        [ lockbox_zone => '63k', qr/"lockbox_zone" of 64512 bytes is smaller/ ],
-        [ lockbox_zone => '0', qr/"lockbox_zone" of 0 bytes is smaller/ ],
-        [ lockbox_zone => 'x', qr/"lockbox_zone" directive invalid value/ ],
-        [ lockbox_zone => '1m 2m', qr/number of arguments in "lockbox_zone"/ ],
-        [ lockbox_zone => '64k', undef ],
-        [ lockbox_lease => '99ms', qr/"lockbox_lease" of 99 milli/ ],
-        [ lockbox_lease => '0', qr/"lockbox_lease" of 0 milli/ ],
-        [ lockbox_lease => '60001ms', qr/"lockbox_lease" of 60001 milli/ ],
-        [ lockbox_lease => '-1', qr/"lockbox_lease" directive invalid value/ ],
-        [ lockbox_lease => '1s 2s', qr/number of arguments in "lockbox_lease"/ ],
-        [ lockbox_lease => '100ms', undef ],
-        [ lockbox_lease => '60s', undef ],
-    ) {
-        my ($name, $value, $error) = @$case;
-        my ($exit, $output) = $t->nginx_test(
-            $t->conf(directives => { $name => $value }));
-
-        if ($error) {
-            isnt($exit, 0, "$name $value");
-            like($output, qr/\[emerg\].*$error/, '... is refused by name');
-        } else {
-            is($exit, 0, "$name $value") or diag($output);
-        }
-    }
-
-    # behind the http block, too; a heartbeat is due eight times a lease
+# It stands behind the http block, too; a heartbeat is due eight times a lease.
+sub coarse_clock {
     my $conf = $t->conf(directives => { lockbox_lease => '400ms' });
     my ($exit, $output) = $t->nginx_test("$conf\ntimer_resolution 51ms;\n");
 

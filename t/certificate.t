@@ -460,7 +460,8 @@ sub what_cannot_work {
              { http => $required,
                locations => gate(lockbox_bind_certificate => 'off') });
 
-    rejected($t, 'another word', qr/invalid value "yes"/,
+    rejected($t, 'another word',
+             qr/invalid value "yes" in "lockbox_bind_certificate" directive/,
              { locations => gate(lockbox_bind_certificate => 'yes') },
              { locations => gate(lockbox_bind_certificate => 'off') });
     rejected($t, 'two of them', qr/"lockbox_bind_certificate" directive is dup/,

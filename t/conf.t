@@ -352,4 +352,17 @@ my @records = $t->json_lines('lockbox-audit.log');
 
 is($records[-1]{'event.reason'}, 'store_unavailable', 'and that is on record');
 
+
+# A loop, which needs no Redis and no rights
+
+my $looped;
+
+$t->wait_for(sub {
+    $looped = code(knock(undef, 'POST', $API));
+    return $looped ne '401 no_token';
+}, undef, 'an end of the loop');
+
+is($looped, '429 too_many_requests', 'steps in a loop are held off');
+is(code(knock(undef, 'GET', $API)), '401 no_token', 'and nobody who looks');
+
 done_testing;

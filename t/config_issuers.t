@@ -53,6 +53,8 @@ for my $case (
     [ qr/invalid time "61s" in "leeway"/, [ leeway => '61s' ],
       [ leeway => '60s' ] ],
     [ qr/invalid time "x" in "leeway"/, [ leeway => 'x' ] ],
+    [ qr/invalid time "0" in "max_life"/, [ max_life => '0' ],
+      [ max_life => '1s' ] ],
     [ qr/invalid time "8d" in "max_life"/, [ max_life => '8d' ],
       [ max_life => '7d' ] ],
     [ qr/invalid issuer ""/, [ iss => '""' ] ],

@@ -231,7 +231,17 @@ sub bad_places {
 
     is(ask('manager', 'GET', $EVENTS, headers => { Accept => $_ })
            ->header('content-type'), 'application/json', "Accept: $_")
-        for '*/*', 'application/json', 'text/event-streams';
+        for '*/*', 'application/json', 'text/event-streams',
+            'text/event-stream;q=0, */*',
+            'text/event-stream, application/json';
+    is(ask('manager', 'HEAD', $EVENTS, headers => $_->[1])
+           ->header('content-type'), 'text/event-stream', $_->[0])
+        for [ 'a stream behind anything',
+              { Accept => '*/*, text/event-stream' } ],
+            [ 'a stream rather than a page',
+              { Accept => 'application/json;q=0.9, text/event-stream' } ],
+            [ 'a stream in another field',
+              [ [ Accept => '*/*' ], [ Accept => 'Text/Event-Stream' ] ] ];
 }
 
 # Nothing that waits for the worker waits for a stream.

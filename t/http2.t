@@ -374,4 +374,12 @@ sub the_admin_api {
        'awaiting_customer', '... and seen');
     is(outcome($h2->ask('GET', $uri)), '401 no_token',
        '... by those concerned');
+
+    my $large = $h2->request('POST', $REQUESTS, open => 1, token => $token,
+                             headers => { 'content-length' => 2_000_000 });
+
+    is(outcome($h2->response($large)), '413 too_large',
+       'nginx takes no large body, and says so like the API');
+    is(outcome($h2->ask('GET', $uri, token => $token)), '200 ok',
+       '... and goes on');
 }

@@ -406,7 +406,8 @@ sub tests_of_configuration {
     {
         my ($exit, $output) = $test->($uri);
         isnt($exit, 0, "lockbox_notify $uri");
-        like($output, qr/invalid URI/, '... is refused');
+        like($output, qr/invalid value .* in "lockbox_notify" directive/,
+             '... is refused');
     }
 
     for my $more ('timeout=1ms', 'timeout=2m', 'timeout=x', 'timeout=',
@@ -414,7 +415,8 @@ sub tests_of_configuration {
     {
         my ($exit, $output) = $test->("/notify $more");
         isnt($exit, 0, "lockbox_notify /notify $more");
-        like($output, qr/invalid parameter "\Q$more\E"/, '... is refused');
+        like($output, qr/invalid value "\Q$more\E" in "lockbox_notify"/,
+             '... is refused');
     }
 
     is(($test->('/notify timeout=60s'))[0], 0, 'a good one');
@@ -443,7 +445,7 @@ sub tests_of_configuration {
         ($exit, $output) = $t->nginx_test($t->conf(
             directives => { lockbox_streams => $bad }));
         isnt($exit, 0, "lockbox_streams $bad");
-        like($output, qr/invalid (?:number in|parameter) "\Q$named\E"/,
+        like($output, qr/invalid value "\Q$named\E" in "lockbox_streams"/,
              '... is refused by its name');
     }
 
