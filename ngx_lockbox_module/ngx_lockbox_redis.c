@@ -41,6 +41,7 @@ ngx_lockbox_redis_create(const ngx_lockbox_redis_conf_t *conf,
 
     ngx_queue_init(&redis->pending);
     ngx_queue_init(&redis->held);
+    ngx_lockbox_redis_discard(redis);
 
     redis->timer.data = redis;
     redis->timer.log = &redis->log;
@@ -89,7 +90,7 @@ ngx_lockbox_redis_send(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
         return NULL;
     }
 
-    unsent = redis->held_bytes + (size_t) (redis->out.last - redis->out.pos);
+    unsent = redis->held_bytes + ngx_lockbox_redis_unwritten(redis);
 
     if (unsent + command->text.len > NGX_LOCKBOX_REDIS_OUT_MAX) {
         ngx_lockbox_redis_free(command);
@@ -102,9 +103,8 @@ ngx_lockbox_redis_send(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
         ngx_queue_insert_tail(&redis->held, &command->queue);
         redis->held_bytes += command->text.len;
 
-    } else if (ngx_lockbox_redis_transmit(command) != NGX_OK) {
-        ngx_lockbox_redis_free(command);
-        return NULL;
+    } else {
+        ngx_lockbox_redis_transmit(command);
     }
 
     /* the worker must not exit while somebody waits */

@@ -260,10 +260,7 @@ ngx_lockbox_redis_greet_with(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
         return NGX_ERROR;
     }
 
-    if (ngx_lockbox_redis_transmit(command) != NGX_OK) {
-        ngx_lockbox_redis_free(command);
-        return NGX_ERROR;
-    }
+    ngx_lockbox_redis_transmit(command);
 
     command->deadline = ngx_current_msec + redis->conf->connect_timeout;
     ngx_lockbox_redis_arm(redis, command->deadline);
@@ -365,11 +362,7 @@ ngx_lockbox_redis_ready(ngx_lockbox_redis_t *redis)
             continue;
         }
 
-        if (ngx_lockbox_redis_transmit(command) != NGX_OK) {
-            ngx_queue_insert_tail(&redis->pending, &command->queue);
-            redis->fault = "no memory";
-            return;
-        }
+        ngx_lockbox_redis_transmit(command);
     }
 
     if (redis->listener) {
@@ -423,7 +416,7 @@ ngx_lockbox_redis_close(ngx_lockbox_redis_t *redis)
         redis->resp = NULL;
     }
 
-    ngx_lockbox_redis_discard(&redis->out);
+    ngx_lockbox_redis_discard(redis);
 
     c = redis->peer.connection;
 

@@ -38,7 +38,9 @@ struct ngx_lockbox_redis_command_s {
     ngx_lockbox_redis_t             *redis;
     ngx_lockbox_redis_handler_pt     handler;
     void                            *data;
-    ngx_str_t                        text;      /* until it is in "out" */
+    ngx_str_t                        text;      /* until it is written */
+    ngx_buf_t                        buf;       /* what is left of it */
+    ngx_chain_t                      link;      /* in "out" */
     off_t                            end;       /* its last byte's place */
     ngx_msec_t                       deadline;
     unsigned                         awaited:1;
@@ -63,7 +65,12 @@ struct ngx_lockbox_redis_s {
 
     ngx_peer_connection_t            peer;
     u_char                          *in;
-    ngx_buf_t                        out;
+
+    /* the texts that are not wholly written, and the place of their last byte
+       among all of the connection's */
+    ngx_chain_t                     *out;
+    ngx_chain_t                    **out_last;
+    off_t                            out_end;
 
     ngx_queue_t                      pending;   /* in "out" or sent */
     ngx_queue_t                      held;      /* until ready */
@@ -111,14 +118,17 @@ void ngx_lockbox_redis_read_handler(ngx_event_t *rev);
 void ngx_lockbox_redis_write_handler(ngx_event_t *wev);
 
 /*
- * Moves the command's text to the output, which is written when the handlers
- * of this loop are done, so that their commands go out together.  NGX_ERROR
- * without memory: the command is in no queue then.
+ * Queues the command, which is in no queue yet, for the connection there is.
+ * It is written when the handlers of this loop are done, so that their
+ * commands go out together, and its text is freed then.
  */
-ngx_int_t ngx_lockbox_redis_transmit(ngx_lockbox_redis_command_t *command);
+void ngx_lockbox_redis_transmit(ngx_lockbox_redis_command_t *command);
 
-/* Wipes and frees what the output of a connection holds. */
-void ngx_lockbox_redis_discard(ngx_buf_t *out);
+/* Bytes that are to be written. */
+size_t ngx_lockbox_redis_unwritten(const ngx_lockbox_redis_t *redis);
+
+/* Forgets what is to be written; the texts stay with their commands. */
+void ngx_lockbox_redis_discard(ngx_lockbox_redis_t *redis);
 
 
 /* Commands */

@@ -5,11 +5,6 @@
 #include "ngx_lockbox_redis_internal.h"
 
 
-/* Bytes of the output: what it begins with, and what it keeps. */
-#define NGX_LOCKBOX_REDIS_OUT_MIN   4096
-#define NGX_LOCKBOX_REDIS_OUT_KEEP  (64 * 1024)
-
-
 static const char *ngx_lockbox_redis_read(ngx_lockbox_redis_t *redis);
 static const char *ngx_lockbox_redis_take(ngx_lockbox_redis_t *redis,
     size_t n);
@@ -20,8 +15,6 @@ static ngx_uint_t ngx_lockbox_redis_is_message(
 static ngx_lockbox_redis_command_t *ngx_lockbox_redis_sent(
     ngx_lockbox_redis_t *redis);
 static ngx_int_t ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis);
-static ngx_int_t ngx_lockbox_redis_reserve(ngx_lockbox_redis_t *redis,
-    size_t n);
 
 
 void
@@ -207,121 +200,77 @@ ngx_lockbox_redis_write_handler(ngx_event_t *wev)
 static ngx_int_t
 ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis)
 {
-    ssize_t            n;
-    ngx_buf_t         *out;
-    ngx_connection_t  *c;
+    ngx_chain_t                  *left;
+    ngx_connection_t             *c;
+    ngx_lockbox_redis_command_t  *command;
 
-    c = redis->peer.connection;
-    out = &redis->out;
-
-    while (out->pos < out->last) {
-        n = c->send(c, out->pos, out->last - out->pos);
-
-        if (n == NGX_AGAIN) {
-            return NGX_OK;
-        }
-
-        if (n <= 0) {
-            return NGX_ERROR;
-        }
-
-        if (!redis->ready) {
-            /* the password was among it */
-            ngx_explicit_memzero(out->pos, n);
-        }
-
-        out->pos += n;
-    }
-
-    out->pos = out->start;
-    out->last = out->start;
-
-    if (out->end - out->start > NGX_LOCKBOX_REDIS_OUT_KEEP) {
-        ngx_lockbox_redis_discard(out);
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_lockbox_redis_transmit(ngx_lockbox_redis_command_t *command)
-{
-    ngx_buf_t            *out;
-    ngx_connection_t     *c;
-    ngx_lockbox_redis_t  *redis;
-
-    redis = command->redis;
-    c = redis->peer.connection;
-    out = &redis->out;
-
-    if (ngx_lockbox_redis_reserve(redis, command->text.len) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    out->last = ngx_cpymem(out->last, command->text.data, command->text.len);
-    ngx_lockbox_redis_free_text(command);
-
-    command->end = c->sent + (out->last - out->pos);
-    ngx_queue_insert_tail(&redis->pending, &command->queue);
-
-    if (c->write->ready) {
-        ngx_post_event(c->write, &ngx_posted_events);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_lockbox_redis_reserve(ngx_lockbox_redis_t *redis, size_t n)
-{
-    size_t      size, used;
-    u_char     *start;
-    ngx_buf_t  *out;
-
-    out = &redis->out;
-
-    if ((size_t) (out->end - out->last) >= n) {
+    if (redis->out == NULL) {
         return NGX_OK;
     }
 
-    used = out->last - out->pos;
+    c = redis->peer.connection;
 
-    for (size = NGX_LOCKBOX_REDIS_OUT_MIN; size < used + n; size *= 2) {
-        /* void */
-    }
-
-    start = ngx_alloc(size, &redis->log);
-    if (start == NULL) {
+    left = c->send_chain(c, redis->out, 0);
+    if (left == NGX_CHAIN_ERROR) {
         return NGX_ERROR;
     }
 
-    if (used) {
-        ngx_memcpy(start, out->pos, used);
+    while (redis->out != left) {
+        command = ngx_queue_data(redis->out, ngx_lockbox_redis_command_t,
+                                 link);
+        redis->out = redis->out->next;
+
+        ngx_lockbox_redis_free_text(command);
     }
 
-    ngx_lockbox_redis_discard(out);
-
-    out->start = start;
-    out->pos = start;
-    out->last = start + used;
-    out->end = start + size;
+    if (left == NULL) {
+        redis->out_last = &redis->out;
+    }
 
     return NGX_OK;
 }
 
 
 void
-ngx_lockbox_redis_discard(ngx_buf_t *out)
+ngx_lockbox_redis_transmit(ngx_lockbox_redis_command_t *command)
 {
-    if (out->start) {
-        ngx_explicit_memzero(out->start, out->last - out->start);
-        ngx_free(out->start);
-    }
+    ngx_connection_t     *c;
+    ngx_lockbox_redis_t  *redis;
 
-    out->start = NULL;
-    out->pos = NULL;
-    out->last = NULL;
-    out->end = NULL;
+    redis = command->redis;
+    c = redis->peer.connection;
+
+    command->buf.pos = command->text.data;
+    command->buf.last = command->text.data + command->text.len;
+    command->buf.memory = 1;
+
+    command->link.buf = &command->buf;
+    command->link.next = NULL;
+
+    *redis->out_last = &command->link;
+    redis->out_last = &command->link.next;
+    redis->out_end += (off_t) command->text.len;
+
+    command->end = redis->out_end;
+    ngx_queue_insert_tail(&redis->pending, &command->queue);
+
+    if (c->write->ready) {
+        ngx_post_event(c->write, &ngx_posted_events);
+    }
+}
+
+
+size_t
+ngx_lockbox_redis_unwritten(const ngx_lockbox_redis_t *redis)
+{
+    return (size_t) (redis->out_end - redis->peer.connection->sent);
+}
+
+
+void
+ngx_lockbox_redis_discard(ngx_lockbox_redis_t *redis)
+{
+    redis->out = NULL;
+    redis->out_last = &redis->out;
+    redis->out_end = 0;
 }
