@@ -10,6 +10,9 @@
 #define NGX_LOCKBOX_REDIS_OUT_MAX  (4 * 1024 * 1024)
 
 
+static ngx_lockbox_redis_command_t *ngx_lockbox_redis_submit(
+    ngx_lockbox_redis_t *redis, const ngx_str_t *argv, size_t argc,
+    ngx_uint_t lends, ngx_lockbox_redis_handler_pt handler, void *data);
 static u_char *ngx_lockbox_redis_log_error(ngx_log_t *log, u_char *buf,
     size_t len);
 
@@ -74,6 +77,23 @@ ngx_lockbox_redis_command_t *
 ngx_lockbox_redis_send(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
     size_t argc, ngx_lockbox_redis_handler_pt handler, void *data)
 {
+    return ngx_lockbox_redis_submit(redis, argv, argc, 0, handler, data);
+}
+
+
+ngx_lockbox_redis_command_t *
+ngx_lockbox_redis_send_lent(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
+    size_t argc, ngx_lockbox_redis_handler_pt handler, void *data)
+{
+    return ngx_lockbox_redis_submit(redis, argv, argc, 1, handler, data);
+}
+
+
+static ngx_lockbox_redis_command_t *
+ngx_lockbox_redis_submit(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
+    size_t argc, ngx_uint_t lends, ngx_lockbox_redis_handler_pt handler,
+    void *data)
+{
     size_t                        unsent;
     ngx_lockbox_redis_command_t  *command;
 
@@ -85,14 +105,15 @@ ngx_lockbox_redis_send(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
         return NULL;
     }
 
-    command = ngx_lockbox_redis_command(redis, argv, argc, handler, data);
+    command = ngx_lockbox_redis_command(redis, argv, argc, lends, handler,
+                                        data);
     if (command == NULL) {
         return NULL;
     }
 
     unsent = redis->held_bytes + ngx_lockbox_redis_unwritten(redis);
 
-    if (unsent + command->text.len > NGX_LOCKBOX_REDIS_OUT_MAX) {
+    if (unsent + command->size > NGX_LOCKBOX_REDIS_OUT_MAX) {
         ngx_lockbox_redis_free(command);
         return NULL;
     }
@@ -101,7 +122,7 @@ ngx_lockbox_redis_send(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
 
     if (!redis->ready) {
         ngx_queue_insert_tail(&redis->held, &command->queue);
-        redis->held_bytes += command->text.len;
+        redis->held_bytes += command->size;
 
     } else {
         ngx_lockbox_redis_transmit(command);
@@ -153,8 +174,10 @@ ngx_lockbox_redis_spare(ngx_lockbox_redis_command_t *command)
 
 ngx_lockbox_redis_command_t *
 ngx_lockbox_redis_command(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
-    size_t argc, ngx_lockbox_redis_handler_pt handler, void *data)
+    size_t argc, ngx_uint_t lends, ngx_lockbox_redis_handler_pt handler,
+    void *data)
 {
+    ngx_int_t                     rc;
     ngx_lockbox_redis_command_t  *command;
 
     command = ngx_calloc(sizeof(ngx_lockbox_redis_command_t), &redis->log);
@@ -162,9 +185,20 @@ ngx_lockbox_redis_command(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
         return NULL;
     }
 
-    if (ngx_lockbox_resp_command(argv, argc, &command->text) != NGX_OK) {
+    rc = lends ? ngx_lockbox_resp_command_head(argv, argc, &command->text)
+               : ngx_lockbox_resp_command(argv, argc, &command->text);
+
+    if (rc != NGX_OK) {
         ngx_free(command);
         return NULL;
+    }
+
+    command->size = command->text.len;
+
+    if (lends) {
+        command->lends = 1;
+        command->lent = argv[argc - 1];
+        command->size += command->lent.len + sizeof(CRLF) - 1;
     }
 
     command->redis = redis;
@@ -179,7 +213,7 @@ void
 ngx_lockbox_redis_unhold(ngx_lockbox_redis_command_t *command)
 {
     ngx_queue_remove(&command->queue);
-    command->redis->held_bytes -= command->text.len;
+    command->redis->held_bytes -= command->size;
 }
 
 

@@ -255,7 +255,8 @@ ngx_lockbox_redis_greet_with(ngx_lockbox_redis_t *redis, const ngx_str_t *argv,
 {
     ngx_lockbox_redis_command_t  *command;
 
-    command = ngx_lockbox_redis_command(redis, argv, argc, handler, redis);
+    command = ngx_lockbox_redis_command(redis, argv, argc, 0, handler,
+                                        redis);
     if (command == NULL) {
         return NGX_ERROR;
     }

@@ -33,17 +33,30 @@
 #define NGX_LOCKBOX_REDIS_DELAY_MIN  100
 
 
+/*
+ * What is left to write of bytes that lie together.  The "tag" is the command
+ * whose text they are, or NULL.
+ */
+typedef struct {
+    ngx_buf_t                        buf;
+    ngx_chain_t                      link;      /* in "out" */
+} ngx_lockbox_redis_piece_t;
+
+
 struct ngx_lockbox_redis_command_s {
     ngx_queue_t                      queue;
     ngx_lockbox_redis_t             *redis;
     ngx_lockbox_redis_handler_pt     handler;
     void                            *data;
     ngx_str_t                        text;      /* until it is written */
-    ngx_buf_t                        buf;       /* what is left of it */
-    ngx_chain_t                      link;      /* in "out" */
+    ngx_str_t                        lent;      /* the last argument, if that
+                                                   is not in the text */
+    ngx_lockbox_redis_piece_t        pieces[3]; /* text, lent, line end */
+    size_t                           size;      /* of all */
     off_t                            end;       /* its last byte's place */
     ngx_msec_t                       deadline;
     unsigned                         awaited:1;
+    unsigned                         lends:1;
 };
 
 
@@ -66,7 +79,7 @@ struct ngx_lockbox_redis_s {
     ngx_peer_connection_t            peer;
     u_char                          *in;
 
-    /* the texts that are not wholly written, and the place of their last byte
+    /* the pieces that are not wholly written, and the place of their last byte
        among all of the connection's */
     ngx_chain_t                     *out;
     ngx_chain_t                    **out_last;
@@ -133,10 +146,13 @@ void ngx_lockbox_redis_discard(ngx_lockbox_redis_t *redis);
 
 /* Commands */
 
-/* A command that is in no queue yet.  NULL without memory. */
+/*
+ * A command that is in no queue yet, and "lends" its last argument or not, as
+ * of ngx_lockbox_redis_send_lent().  NULL without memory.
+ */
 ngx_lockbox_redis_command_t *ngx_lockbox_redis_command(
     ngx_lockbox_redis_t *redis, const ngx_str_t *argv, size_t argc,
-    ngx_lockbox_redis_handler_pt handler, void *data);
+    ngx_uint_t lends, ngx_lockbox_redis_handler_pt handler, void *data);
 
 /* The first one of a queue that is not empty. */
 ngx_lockbox_redis_command_t *ngx_lockbox_redis_head(ngx_queue_t *queue);

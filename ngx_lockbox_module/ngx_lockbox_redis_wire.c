@@ -15,6 +15,8 @@ static ngx_uint_t ngx_lockbox_redis_is_message(
 static ngx_lockbox_redis_command_t *ngx_lockbox_redis_sent(
     ngx_lockbox_redis_t *redis);
 static ngx_int_t ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis);
+static void ngx_lockbox_redis_append(ngx_lockbox_redis_t *redis,
+    ngx_lockbox_redis_piece_t *piece, const ngx_str_t *bytes);
 
 
 void
@@ -200,9 +202,8 @@ ngx_lockbox_redis_write_handler(ngx_event_t *wev)
 static ngx_int_t
 ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis)
 {
-    ngx_chain_t                  *left;
-    ngx_connection_t             *c;
-    ngx_lockbox_redis_command_t  *command;
+    ngx_chain_t       *left;
+    ngx_connection_t  *c;
 
     if (redis->out == NULL) {
         return NGX_OK;
@@ -215,12 +216,11 @@ ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis)
         return NGX_ERROR;
     }
 
-    while (redis->out != left) {
-        command = ngx_queue_data(redis->out, ngx_lockbox_redis_command_t,
-                                 link);
-        redis->out = redis->out->next;
+    for ( /* void */ ; redis->out != left; redis->out = redis->out->next) {
 
-        ngx_lockbox_redis_free_text(command);
+        if (redis->out->buf->tag) {
+            ngx_lockbox_redis_free_text(redis->out->buf->tag);
+        }
     }
 
     if (left == NULL) {
@@ -234,22 +234,20 @@ ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis)
 void
 ngx_lockbox_redis_transmit(ngx_lockbox_redis_command_t *command)
 {
-    ngx_connection_t     *c;
-    ngx_lockbox_redis_t  *redis;
+    ngx_connection_t        *c;
+    ngx_lockbox_redis_t     *redis;
+    static const ngx_str_t   end = ngx_string(CRLF);
 
     redis = command->redis;
     c = redis->peer.connection;
 
-    command->buf.pos = command->text.data;
-    command->buf.last = command->text.data + command->text.len;
-    command->buf.memory = 1;
+    command->pieces[0].buf.tag = command;
+    ngx_lockbox_redis_append(redis, &command->pieces[0], &command->text);
 
-    command->link.buf = &command->buf;
-    command->link.next = NULL;
-
-    *redis->out_last = &command->link;
-    redis->out_last = &command->link.next;
-    redis->out_end += (off_t) command->text.len;
+    if (command->lends) {
+        ngx_lockbox_redis_append(redis, &command->pieces[1], &command->lent);
+        ngx_lockbox_redis_append(redis, &command->pieces[2], &end);
+    }
 
     command->end = redis->out_end;
     ngx_queue_insert_tail(&redis->pending, &command->queue);
@@ -257,6 +255,27 @@ ngx_lockbox_redis_transmit(ngx_lockbox_redis_command_t *command)
     if (c->write->ready) {
         ngx_post_event(c->write, &ngx_posted_events);
     }
+}
+
+
+static void
+ngx_lockbox_redis_append(ngx_lockbox_redis_t *redis,
+    ngx_lockbox_redis_piece_t *piece, const ngx_str_t *bytes)
+{
+    if (bytes->len == 0) {
+        return;
+    }
+
+    piece->buf.pos = bytes->data;
+    piece->buf.last = bytes->data + bytes->len;
+    piece->buf.memory = 1;
+
+    piece->link.buf = &piece->buf;
+    piece->link.next = NULL;
+
+    *redis->out_last = &piece->link;
+    redis->out_last = &piece->link.next;
+    redis->out_end += (off_t) bytes->len;
 }
 
 
