@@ -291,9 +291,9 @@ $(FUZZ:%=$(build)/fuzz/%):
 # The builds that instruments need, and what of the suite is for them
 
 asan_tests = $(addprefix t/,story.t gate.t gate_subrequests.t door.t http2.t \
-               aborts.t kills.t audit_faults.t redis_faults.t config.t \
-               admin_matrix.t admin_input.t lifecycle.t events_http2.t \
-               notify.t)
+               aborts.t kills.t audit_faults.t redis_faults.t \
+               redis_output.t config.t admin_matrix.t admin_input.t \
+               lifecycle.t events_http2.t notify.t)
 
 # Those that are in no haste; and two at a time, for a worker that waits too
 # long for its turn loses its lease, and cuts what is under way.

@@ -495,10 +495,11 @@ ngx_http_lockbox_trail_send(ngx_http_lockbox_trail_worker_t *worker,
     worker->sent = lines->len;
     worker->sent_until = until;
 
-    worker->command = ngx_lockbox_redis_send(worker->redis, argv,
-                                             NGX_HTTP_LOCKBOX_TRAIL_ARGC,
-                                             ngx_http_lockbox_trail_shipped,
-                                             worker);
+    /* the lines stay in the ring until they are answered */
+    worker->command = ngx_lockbox_redis_send_lent(worker->redis, argv,
+                                               NGX_HTTP_LOCKBOX_TRAIL_ARGC,
+                                               ngx_http_lockbox_trail_shipped,
+                                               worker);
 }
 
 

@@ -83,6 +83,15 @@ ngx_lockbox_redis_command_t *ngx_lockbox_redis_send(
     ngx_lockbox_redis_t *redis, const ngx_str_t *argv, size_t argc,
     ngx_lockbox_redis_handler_pt handler, void *data);
 
+/*
+ * The same, but the bytes of the last argument are only lent: they must stay
+ * as they are until the handler is called, and so the command must not be
+ * cancelled.
+ */
+ngx_lockbox_redis_command_t *ngx_lockbox_redis_send_lent(
+    ngx_lockbox_redis_t *redis, const ngx_str_t *argv, size_t argc,
+    ngx_lockbox_redis_handler_pt handler, void *data);
+
 /* A worker that drains need not stay for the answer to this command. */
 void ngx_lockbox_redis_spare(ngx_lockbox_redis_command_t *command);
 

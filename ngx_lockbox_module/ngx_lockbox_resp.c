@@ -20,6 +20,10 @@
 /* "$", 20 digits and two line ends at most stand around an argument. */
 #define NGX_LOCKBOX_RESP_FRAME    25
 
+/* The most that stands before an argument; and that, as an argument. */
+#define NGX_LOCKBOX_RESP_BEFORE   "$18446744073709551615" CRLF
+#define NGX_LOCKBOX_RESP_ROOM     "$23" CRLF NGX_LOCKBOX_RESP_BEFORE CRLF
+
 /* hiredis 0.14 counts the bytes of replies and commands in an int. */
 #define NGX_LOCKBOX_RESP_LIMIT    (256 * 1024 * 1024)
 
@@ -56,6 +60,8 @@ static void *ngx_lockbox_resp_create_bool(const redisReadTask *task,
 static ngx_uint_t ngx_lockbox_resp_depth(const redisReadTask *task);
 static void ngx_lockbox_resp_view(redisReply *node,
     ngx_lockbox_reply_t *reply);
+static ngx_int_t ngx_lockbox_resp_format(const ngx_str_t *argv, size_t argc,
+    const ngx_str_t *last, ngx_str_t *text);
 static ngx_uint_t ngx_lockbox_resp_sizable(const ngx_str_t *argv,
     size_t argc);
 
@@ -207,6 +213,41 @@ ngx_lockbox_resp_at(const ngx_lockbox_reply_t *reply, size_t i,
 ngx_int_t
 ngx_lockbox_resp_command(const ngx_str_t *argv, size_t argc, ngx_str_t *text)
 {
+    return ngx_lockbox_resp_format(argv, argc, NULL, text);
+}
+
+
+ngx_int_t
+ngx_lockbox_resp_command_head(const ngx_str_t *argv, size_t argc,
+    ngx_str_t *text)
+{
+    int                      n;
+    u_char                  *p;
+    static const ngx_str_t   before = ngx_string(NGX_LOCKBOX_RESP_BEFORE);
+
+    if (ngx_lockbox_resp_format(argv, argc, &before, text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* hiredis writes whole arguments only; that one was to keep the place */
+    text->len -= sizeof(NGX_LOCKBOX_RESP_ROOM) - 1;
+
+    p = text->data + text->len;
+    n = snprintf((char *) p, sizeof(NGX_LOCKBOX_RESP_ROOM), "$%zu" CRLF,
+                 argv[argc - 1].len);
+
+    text->len += (size_t) n;
+
+    return NGX_OK;
+}
+
+
+/* With "last" in the place of the last argument, unless that is NULL. */
+
+static ngx_int_t
+ngx_lockbox_resp_format(const ngx_str_t *argv, size_t argc,
+    const ngx_str_t *last, ngx_str_t *text)
+{
     char         *command;
     size_t        i, *lens;
     long long     n;
@@ -227,6 +268,11 @@ ngx_lockbox_resp_command(const ngx_str_t *argv, size_t argc, ngx_str_t *text)
         /* hiredis hands the pointer to memcpy() even for no bytes */
         texts[i] = argv[i].len ? (const char *) argv[i].data : "";
         lens[i] = argv[i].len;
+    }
+
+    if (last) {
+        texts[argc - 1] = (const char *) last->data;
+        lens[argc - 1] = last->len;
     }
 
     n = redisFormatCommandArgv(&command, (int) argc, texts, lens);

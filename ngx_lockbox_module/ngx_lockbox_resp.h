@@ -82,6 +82,14 @@ ngx_int_t ngx_lockbox_resp_at(const ngx_lockbox_reply_t *reply, size_t i,
 ngx_int_t ngx_lockbox_resp_command(const ngx_str_t *argv, size_t argc,
     ngx_str_t *text);
 
+/*
+ * The same, but up to where the bytes of the last argument begin: the caller
+ * writes them and a line end behind the text, and need not copy what is long.
+ */
+ngx_int_t ngx_lockbox_resp_command_head(const ngx_str_t *argv, size_t argc,
+    ngx_str_t *text);
+
+/* Frees what either of them has written. */
 void ngx_lockbox_resp_command_free(ngx_str_t *text);
 
 

@@ -17,6 +17,9 @@
 
 #define MAX  64
 
+/* What may stand behind SET, with what stands around the two arguments. */
+#define MOST  (256 * 1024 * 1024 - 3 - 2 * 25)
+
 #define B(literal)  { sizeof(literal) - 1, (u_char *) (literal) }
 
 /* the head of an array of one element, n times */
@@ -551,6 +554,73 @@ test_command(void)
 }
 
 
+static void
+is_head(size_t len, const char *expected)
+{
+    ngx_str_t  text, argv[2];
+
+    ngx_str_set(&argv[0], "SET");
+
+    /* whose bytes nobody is to look at */
+    argv[1].data = NULL;
+    argv[1].len = len;
+
+    if (is(ngx_lockbox_resp_command_head(argv, 2, &text), NGX_OK, "a head")) {
+        is_text(&text, expected, "has the length of what is to come");
+        ngx_lockbox_resp_command_free(&text);
+        ok(text.data == NULL && text.len == 0, "and is gone when freed");
+    }
+}
+
+
+static void
+test_head(void)
+{
+    ngx_str_t  text;
+
+    static const ngx_str_t  absurd[] = {
+        B("SET"), { MOST + 1, NULL }
+    };
+    static const ngx_str_t  alone = B("PING");
+
+    is_head(0, "*2\r\n$3\r\nSET\r\n$0\r\n");
+    is_head(9, "*2\r\n$3\r\nSET\r\n$9\r\n");
+    is_head(65536, "*2\r\n$3\r\nSET\r\n$65536\r\n");
+    is_head(MOST, "*2\r\n$3\r\nSET\r\n$268435403\r\n");
+
+    is(ngx_lockbox_resp_command_head(absurd, 2, &text), NGX_ERROR,
+       "a head of more bytes than hiredis counts");
+    is(ngx_lockbox_resp_command_head(absurd, 0, &text), NGX_ERROR,
+       "a head without arguments");
+
+    if (is(ngx_lockbox_resp_command_head(&alone, 1, &text), NGX_OK,
+           "a head of one argument"))
+    {
+        is_text(&text, "*1\r\n$4\r\n", "has nothing but its length");
+        ngx_lockbox_resp_command_free(&text);
+    }
+}
+
+
+static ngx_int_t
+head_run(ngx_pool_t *pool, const void *data)
+{
+    ngx_int_t         rc;
+    ngx_str_t         text;
+    const ngx_str_t  *name = data;
+
+    (void) pool;
+
+    rc = ngx_lockbox_resp_command_head(name, 1, &text);
+
+    if (rc == NGX_OK) {
+        ngx_lockbox_resp_command_free(&text);
+    }
+
+    return rc == NGX_OK && oom_has_failed ? NGX_DECLINED : rc;
+}
+
+
 static ngx_int_t
 command_run(ngx_pool_t *pool, const void *data)
 {
@@ -611,6 +681,7 @@ test_memory(void)
                                      "+OK\r\n");
 
     ok(oom_walk(command_run, &name, 1) > 1, "each failure to write");
+    ok(oom_walk(head_run, &name, 1) > 1, "each failure to write a head");
     ok(oom_walk(reply_run, &wire, 1) > 8, "each failure to read");
 }
 
@@ -625,6 +696,7 @@ main(void)
     test_views();
     test_abandoned();
     test_command();
+    test_head();
     test_memory();
 
     return tap_done();

@@ -18,6 +18,7 @@ package Test::Lockbox::FakeRedis;
 #     [ 'reply', 4 ]    only so many bytes of it, 0 for none
 #     [ 'taken' ]       waits until the peer has read everything sent so far
 #     [ 'wait', name ]  waits until release(name)
+#     [ 'deaf', name ]  reads nothing more until release(name)
 #     [ 'close' ]       closes the connection
 
 use strict;
@@ -26,9 +27,10 @@ use warnings;
 use Errno;
 use Exporter qw(import);
 use IO::Select;
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
-use Socket;
+use Socket qw(:DEFAULT IPPROTO_TCP TCP_MAXSEG);
 use Storable qw(freeze thaw);
 
 use Test::Lockbox::Process qw(poll);
@@ -39,26 +41,34 @@ our @EXPORT_OK = qw(halted taken);
 # What is wrong when the real Redis has closed a connection.
 my $CLOSED = "Redis closed\n";
 
-# TIOCOUTQ of Linux: how much of what was sent has not been read yet.
+# TIOCOUTQ of Linux: how much of what was sent has not been read yet; and
+# FIONREAD: how much there is to read.
 my $OUTQ = 0x5411;
+my $READABLE = 0x541b;
+
+# So little is there between it and its peers when it is narrow: some 40 KB,
+# most of them on the side of the peer.
+my $NARROW_BUFFER = 2048;
+my $NARROW_SEGMENT = 536;
 
 my %STEPS = (
     reply => \&play_reply, taken => \&play_taken, wait => \&play_wait,
-    close => \&play_close,
+    deaf => \&play_deaf, close => \&play_close,
 );
 
 
 # For the test
 
 # Starts it in that world.  Without "lease" it refuses the heartbeats, so that
-# nginx trusts nothing that it was told before and asks for each request.
+# nginx trusts nothing that it was told before and asks for each request.  With
+# "narrow", a port, it listens there, on a TCP socket that takes little at once.
 sub new {
     my ($class, $t, %options) = @_;
 
     my ($ours, $its) = IO::Socket->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC)
         or die "socketpair: $!\n";
     my $daemon = bless {
-        path => $t->testdir . '/fake.sock',
+        path => $t->testdir . '/fake.sock', narrow => $options{narrow},
         behind => $t->testdir . '/redis.sock',
         control => $its, standing => standing(%options), rules => [],
         seen => [], released => {}, connections => {}, count => 0,
@@ -115,6 +125,13 @@ sub told {
 
     poll(sub { ($self->tell('untold', $name))[0] == 0 })
         or die "$name does not listen\n";
+}
+
+# The bytes that peers of that name have sent and that it has not read.
+sub unheard {
+    my ($self, $name) = @_;
+
+    return ($self->tell('unheard', $name))[0];
 }
 
 # Closes the socket and all connections: whoever comes now is refused.
@@ -196,11 +213,17 @@ sub state_of {
 sub taken {
     my ($socket) = @_;
 
-    my $left = pack 'i', 0;
+    return bytes_of($socket, $OUTQ) == 0;
+}
 
-    ioctl $socket, $OUTQ, $left or die "ioctl: $!\n";
+sub bytes_of {
+    my ($socket, $queue) = @_;
 
-    return unpack('i', $left) == 0;
+    my $bytes = pack 'i', 0;
+
+    ioctl $socket, $queue, $bytes or die "ioctl: $!\n";
+
+    return unpack 'i', $bytes;
 }
 
 # One order to the daemon, and what it answers.
@@ -255,7 +278,7 @@ sub serve {
     while (1) {
         my $select = IO::Select->new($self->{control},
                                      $self->{listener} // (),
-                                     map { $_->{socket}, behind($_) }
+                                     map { ($self->hears($_), behind($_)) }
                                          $self->all);
         my $waiting = grep { $_->{untaken} } $self->all;
 
@@ -295,6 +318,16 @@ sub attend {
     }
 }
 
+# The socket of the connection, unless it is deaf.
+sub hears {
+    my ($self, $connection) = @_;
+
+    my $name = $connection->{deaf};
+
+    return !defined $name || $self->{released}{$name}
+        ? $connection->{socket} : ();
+}
+
 # The socket of the real Redis, if there is one for that connection.
 sub behind {
     my ($connection) = @_;
@@ -331,6 +364,15 @@ sub order_untold {
 
     return scalar grep { @{ $_->{steps} } || !taken($_->{socket}) }
                   $self->named($name);
+}
+
+sub order_unheard {
+    my ($self, $name) = @_;
+
+    my $bytes = 0;
+    $bytes += bytes_of($_->{socket}, $READABLE) for $self->named($name);
+
+    return $bytes;
 }
 
 sub order_refuse {
@@ -379,10 +421,28 @@ sub named {
 sub listen {
     my ($self) = @_;
 
+    return $self->listen_narrowly if $self->{narrow};
+
     unlink $self->{path};
     $self->{listener} = IO::Socket::UNIX->new(Local => $self->{path},
                                               Listen => 128)
         // die "listen on $self->{path}: $!\n";
+}
+
+# The options are set before the port is known, for connections inherit them.
+sub listen_narrowly {
+    my ($self) = @_;
+
+    socket my $listener, AF_INET, SOCK_STREAM, 0 or die "socket: $!\n";
+    setsockopt $listener, SOL_SOCKET, SO_REUSEADDR, 1;
+    setsockopt $listener, SOL_SOCKET, SO_RCVBUF, $NARROW_BUFFER;
+    setsockopt $listener, IPPROTO_TCP, TCP_MAXSEG, $NARROW_SEGMENT;
+    bind $listener, pack_sockaddr_in($self->{narrow}, INADDR_LOOPBACK)
+        or die "bind: $!\n";
+    CORE::listen $listener, 128 or die "listen: $!\n";
+
+    $self->{listener} = IO::Socket::INET->new_from_fd($listener, 'r+')
+        // die "listen: $!\n";
 }
 
 sub welcome {
@@ -542,6 +602,14 @@ sub play_wait {
     my ($self, $connection, $words, $name) = @_;
 
     return $self->{released}{$name};
+}
+
+sub play_deaf {
+    my ($self, $connection, $words, $name) = @_;
+
+    $connection->{deaf} = $name;
+
+    return 1;
 }
 
 # The last step of all.
