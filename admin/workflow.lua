@@ -21,7 +21,7 @@
 --   lockbox:grant:{T}:<id>        the live key: there while the grant is good
 --   lockbox:{T}:collected:<id>    there while to collect it again is no event
 --   lockbox:{T}:policy            hash, the tenant's policy
---   lockbox:{T}:audit             stream, an entry for each audit record, and
+--   lockbox:{T}:audit             stream, an entry for some audit records, and
 --   lockbox:workers               hash of who writes them: both trail.lua's
 --   lockbox:events                stream, an entry for each step
 --   lockbox:{T}:events            the same entries, of one tenant
@@ -110,7 +110,7 @@ local READ_AT_ONCE = 100
 -- Of records: bytes of a page, entries that are read at once, and after how
 -- long a worker that gives no sign of life is no longer waited for.
 local LARGEST_PAGE = 1000000
-local RECORDS_AT_ONCE = 50
+local ENTRIES_AT_ONCE = 10
 local LONGEST_SILENCE = 30000
 
 -- Sums and products of such numbers are still times that Redis takes.
@@ -1608,42 +1608,56 @@ local function list(args)
 end
 
 
--- Audit records, newest first.  A place in a stream is an entry's own id; it
--- means nothing but a time in another one.
+-- Audit records, newest first.  A place in a stream is an entry's own id, and
+-- how many of its records, the newest ones, are behind it already; in another
+-- stream it means nothing but a time.
 
 local function audit_key(tenant)
     return 'lockbox:{' .. tenant .. '}:audit'
 end
 
 
--- The newest entry that may be shown, for XREVRANGE; nil for a bad cursor.
+-- The newest entry that may be shown, for XREVRANGE, and how many of its
+-- records were shown; nil for a bad cursor.
 local function audit_begin(args)
     local newest = args['until'] and digits(math.max(args['until'] - 1, 0))
 
     if not args.cursor then
-        return newest or '+'
+        return newest or '+', 0
     end
 
-    local time, place = string.match(args.cursor, '^(%d+)%-(%d+)$')
+    local time, place, shown =
+        string.match(args.cursor, '^(%d+)%-(%d+)%-(%d+)$')
 
-    if not time or #time > 15 or #place > 15 or tonumber(time) == 0 then
+    if not time or #time > 15 or #place > 15 or #shown > 15
+       or tonumber(time) == 0
+    then
         return nil
     end
 
     if newest and tonumber(time) > tonumber(newest) then
-        return newest
+        return newest, 0
     end
 
-    return '(' .. args.cursor
+    return time .. '-' .. place, tonumber(shown)
 end
 
 
-local function record_in(entry)
+-- The oldest one first, as they were written.
+local function records_in(entry)
+    local records = {}
+
     for i = 1, #entry[2], 2 do
-        if entry[2][i] == 'record' then
-            return entry[2][i + 1]
+        if entry[2][i] == 'records' then
+            for record in string.gmatch(entry[2][i + 1] .. '\n',
+                                        '([^\n]*)\n')
+            do
+                records[#records + 1] = record
+            end
         end
     end
+
+    return records
 end
 
 
@@ -1680,38 +1694,56 @@ end
 local function audit(args)
     local key = audit_key(args.tenant)
     local oldest = digits(math.max(args.since or 0, now - args.retention))
-    local newest = audit_begin(args)
+    local begin, shown = audit_begin(args)
     local complete, silent = workers_by_silence()
     local page, size, examined = {}, 0, 0
+    local newest = begin
 
-    if not newest then
+    local function is_full()
+        return #page == args.limit or size >= LARGEST_PAGE
+               or examined >= EXAMINED
+    end
+
+    local function answer(entry, behind)
+        return { 'ok', entry and entry[1] .. '-' .. behind or '', page,
+                 complete, silent }
+    end
+
+    if not begin then
         return { 'invalid_cursor', '', page, complete, silent }
     end
 
     while true do
         local entries = redis.call('XREVRANGE', key, newest, oldest, 'COUNT',
-                                   RECORDS_AT_ONCE)
+                                   ENTRIES_AT_ONCE)
 
         for _, entry in ipairs(entries) do
-            if #page == args.limit or size >= LARGEST_PAGE
-               or examined == EXAMINED
-            then
-                return { 'ok', string.sub(newest, 2), page, complete, silent }
+            local records = records_in(entry)
+            local behind = entry[1] == begin and shown or 0
+
+            if is_full() then
+                return answer(entry, behind)
             end
 
-            local record = record_in(entry)
+            for i = #records - behind, 1, -1 do
+                if is_full() then
+                    return answer(entry, #records - i)
+                end
 
-            if record and is_about(record, args.request) then
-                page[#page + 1] = record
-                size = size + #record
+                if is_about(records[i], args.request) then
+                    page[#page + 1] = records[i]
+                    size = size + #records[i]
+                end
+
+                examined = examined + 1
             end
 
-            examined = examined + 1
+            examined = examined + (#records == 0 and 1 or 0)
             newest = '(' .. entry[1]
         end
 
-        if #entries < RECORDS_AT_ONCE then
-            return { 'ok', '', page, complete, silent }
+        if #entries < ENTRIES_AT_ONCE then
+            return answer(nil)
         end
     end
 end

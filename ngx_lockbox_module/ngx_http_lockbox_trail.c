@@ -22,13 +22,17 @@
 
 
 /* Entries that a tenant's stream may have. */
-#define NGX_HTTP_LOCKBOX_TRAIL_ENTRIES      100000
+#define NGX_HTTP_LOCKBOX_TRAIL_ENTRIES      50000
 #define NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MIN  100
 #define NGX_HTTP_LOCKBOX_TRAIL_ENTRIES_MAX  100000000
 
-/* Bytes: of the ring, and of what one script is given. */
+/*
+ * Bytes: of the ring, of what one script is given, and of an entry of several
+ * records, which is what Redis by default puts into one block of a stream.
+ */
 #define NGX_HTTP_LOCKBOX_TRAIL_RING   (4 * 1024 * 1024)
 #define NGX_HTTP_LOCKBOX_TRAIL_BATCH  65536
+#define NGX_HTTP_LOCKBOX_TRAIL_ENTRY  4096
 
 /* Bytes of a mark: its names, a tenant, three times and a number fit. */
 #define NGX_HTTP_LOCKBOX_TRAIL_GAP  512
@@ -121,7 +125,7 @@ static ngx_int_t ngx_http_lockbox_trail_mark_loss(
 static void ngx_http_lockbox_trail_ship(
     ngx_http_lockbox_trail_worker_t *worker);
 static void ngx_http_lockbox_trail_send(
-    ngx_http_lockbox_trail_worker_t *worker, const ngx_str_t *lines,
+    ngx_http_lockbox_trail_worker_t *worker, const ngx_str_t *entries,
     int64_t until);
 static void ngx_http_lockbox_trail_shipped(void *data,
     const ngx_lockbox_reply_t *reply);
@@ -421,7 +425,7 @@ ngx_http_lockbox_trail_mark_loss(ngx_http_lockbox_trail_worker_t *worker,
 static void
 ngx_http_lockbox_trail_ship(ngx_http_lockbox_trail_worker_t *worker)
 {
-    ngx_str_t   lines;
+    ngx_str_t   entries;
     ngx_uint_t  all, leave;
 
     if (worker->command != NULL) {
@@ -429,15 +433,15 @@ ngx_http_lockbox_trail_ship(ngx_http_lockbox_trail_worker_t *worker)
     }
 
     all = ngx_lockbox_trail_look(&worker->trail, NGX_HTTP_LOCKBOX_TRAIL_BATCH,
-                                 &lines)
+                                 &entries)
           && ngx_lockbox_trail_loss(&worker->trail, NULL) == NULL;
-    leave = worker->drains && lines.len == 0;
+    leave = worker->drains && entries.len == 0;
 
     if (leave && !worker->known) {
         return;
     }
 
-    if (lines.len == 0
+    if (entries.len == 0
         && !leave
         && worker->known
         && ngx_current_msec - worker->heard < NGX_HTTP_LOCKBOX_TRAIL_BEAT)
@@ -445,7 +449,7 @@ ngx_http_lockbox_trail_ship(ngx_http_lockbox_trail_worker_t *worker)
         return;
     }
 
-    ngx_http_lockbox_trail_send(worker, &lines,
+    ngx_http_lockbox_trail_send(worker, &entries,
                                 leave ? 0
                                 : all ? ngx_lockbox_clock_msec()
                                       : worker->until);
@@ -461,7 +465,7 @@ ngx_http_lockbox_trail_ship(ngx_http_lockbox_trail_worker_t *worker)
 
 static void
 ngx_http_lockbox_trail_send(ngx_http_lockbox_trail_worker_t *worker,
-    const ngx_str_t *lines, int64_t until)
+    const ngx_str_t *entries, int64_t until)
 {
     u_char      *p;
     u_char       numbers[4][NGX_INT64_LEN];
@@ -490,12 +494,12 @@ ngx_http_lockbox_trail_send(ngx_http_lockbox_trail_worker_t *worker,
         argv[5].len = 0;
     }
 
-    argv[8] = *lines;
+    argv[8] = *entries;
 
-    worker->sent = lines->len;
+    worker->sent = entries->len;
     worker->sent_until = until;
 
-    /* the lines stay in the ring until they are answered */
+    /* the entries stay in the ring until they are answered */
     worker->command = ngx_lockbox_redis_send_lent(worker->redis, argv,
                                                NGX_HTTP_LOCKBOX_TRAIL_ARGC,
                                                ngx_http_lockbox_trail_shipped,
@@ -614,7 +618,8 @@ ngx_http_lockbox_trail_init_process(ngx_cycle_t *cycle)
     }
 
     ngx_lockbox_trail_init(&worker->trail, memory,
-                           NGX_HTTP_LOCKBOX_TRAIL_RING);
+                           NGX_HTTP_LOCKBOX_TRAIL_RING,
+                           NGX_HTTP_LOCKBOX_TRAIL_ENTRY);
 
     worker->conf = conf;
     worker->log = cycle->log;
@@ -646,7 +651,7 @@ ngx_http_lockbox_trail_init_process(ngx_cycle_t *cycle)
 
 
 /*
- * Which worker it is, among all that there ever were: numbers of its lines
+ * Which worker it is, among all that there ever were: numbers of its records
  * mean nothing under the name of another one.
  */
 

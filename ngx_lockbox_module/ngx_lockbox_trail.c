@@ -1,23 +1,38 @@
 /*
  * Audit records on their way to the streams of their tenants.
  *
- * Lines lie one behind the other.  One that does not fit before the end of
- * the memory goes to its beginning, so that each is in one piece, and so is
- * what is handed out.
+ * Entries lie one behind the other.  What does not fit before the end of the
+ * memory goes to its beginning, in an entry of its own, so that each is in one
+ * piece, and so is what is handed out.
  */
 
 #include "ngx_lockbox_trail.h"
 #include "ngx_lockbox_text.h"
 
 
+/* Before the sign and the tenant; written when the entry is complete. */
+#define NGX_LOCKBOX_TRAIL_HEAD   (sizeof("0000 0000000 ") - 1)
+#define NGX_LOCKBOX_TRAIL_COUNT  4
+#define NGX_LOCKBOX_TRAIL_SIZE   7
+#define NGX_LOCKBOX_TRAIL_MOST   9999
+
+
+static ngx_uint_t ngx_lockbox_trail_joins(const ngx_lockbox_trail_t *trail,
+    const ngx_str_t *tenant, size_t len);
+static u_char *ngx_lockbox_trail_begin(ngx_lockbox_trail_t *trail,
+    const ngx_str_t *tenant, size_t len);
 static u_char *ngx_lockbox_trail_room(ngx_lockbox_trail_t *trail, size_t len);
+static size_t ngx_lockbox_trail_behind(const ngx_lockbox_trail_t *trail);
+static void ngx_lockbox_trail_close(ngx_lockbox_trail_t *trail);
+static size_t ngx_lockbox_trail_size(const u_char *entry);
+static ngx_uint_t ngx_lockbox_trail_records(const u_char *entry);
 static ngx_lockbox_trail_loss_t *ngx_lockbox_trail_place(
     ngx_lockbox_trail_t *trail, const ngx_str_t *tenant);
 
 
 void
 ngx_lockbox_trail_init(ngx_lockbox_trail_t *trail, u_char *memory,
-    size_t size)
+    size_t size, size_t share)
 {
     ngx_memzero(trail, sizeof(ngx_lockbox_trail_t));
 
@@ -25,6 +40,7 @@ ngx_lockbox_trail_init(ngx_lockbox_trail_t *trail, u_char *memory,
     trail->end = memory + size;
     trail->pos = memory;
     trail->last = memory;
+    trail->share = share;
     trail->number = 1;
 }
 
@@ -35,32 +51,77 @@ ngx_lockbox_trail_put(ngx_lockbox_trail_t *trail, const ngx_str_t *tenant,
 {
     u_char  *p;
 
-    p = ngx_lockbox_trail_room(trail, 2 + tenant->len + record->len);
+    p = ngx_lockbox_trail_joins(trail, tenant, record->len)
+        ? trail->last : ngx_lockbox_trail_begin(trail, tenant, record->len);
+
     if (p == NULL) {
         return NGX_DECLINED;
     }
 
-    *p++ = begins ? '+' : '-';
-    p = ngx_cpymem(p, tenant->data, tenant->len);
-    *p++ = ' ';
     trail->last = ngx_cpymem(p, record->data, record->len);
+    trail->count++;
+
+    if (begins) {
+        trail->open[NGX_LOCKBOX_TRAIL_HEAD] = '+';
+    }
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_lockbox_trail_joins(const ngx_lockbox_trail_t *trail,
+    const ngx_str_t *tenant, size_t len)
+{
+    return trail->open != NULL
+           && trail->count < NGX_LOCKBOX_TRAIL_MOST
+           && (size_t) (trail->last - trail->open) + len <= trail->share
+           && len <= ngx_lockbox_trail_behind(trail)
+           && ngx_lockbox_text_same(tenant, &trail->tenant);
+}
+
+
+static u_char *
+ngx_lockbox_trail_begin(ngx_lockbox_trail_t *trail, const ngx_str_t *tenant,
+    size_t len)
+{
+    u_char  *p;
+
+    len += NGX_LOCKBOX_TRAIL_HEAD + 1 + tenant->len + 1;
+
+    if (len > NGX_LOCKBOX_TRAIL_ENTRY) {
+        return NULL;
+    }
+
+    ngx_lockbox_trail_close(trail);
+
+    p = ngx_lockbox_trail_room(trail, len);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    trail->open = p;
+    trail->count = 0;
+
+    p += NGX_LOCKBOX_TRAIL_HEAD;
+    *p++ = '-';
+    trail->tenant.data = p;
+    trail->tenant.len = tenant->len;
+    p = ngx_cpymem(p, tenant->data, tenant->len);
+    *p++ = LF;
+
+    return p;
 }
 
 
 static u_char *
 ngx_lockbox_trail_room(ngx_lockbox_trail_t *trail, size_t len)
 {
-    if (trail->wrap != NULL) {
-        return (size_t) (trail->pos - trail->last) >= len ? trail->last : NULL;
-    }
-
-    if ((size_t) (trail->end - trail->last) >= len) {
+    if (ngx_lockbox_trail_behind(trail) >= len) {
         return trail->last;
     }
 
-    if ((size_t) (trail->pos - trail->start) < len) {
+    if (trail->wrap != NULL || (size_t) (trail->pos - trail->start) < len) {
         return NULL;
     }
 
@@ -70,47 +131,81 @@ ngx_lockbox_trail_room(ngx_lockbox_trail_t *trail, size_t len)
 }
 
 
-ngx_uint_t
-ngx_lockbox_trail_look(const ngx_lockbox_trail_t *trail, size_t max,
-    ngx_str_t *lines)
+/* Free bytes right behind the newest record. */
+
+static size_t
+ngx_lockbox_trail_behind(const ngx_lockbox_trail_t *trail)
 {
-    u_char  *end, *p;
+    return (size_t) ((trail->wrap != NULL ? trail->pos : trail->end)
+                     - trail->last);
+}
+
+
+static void
+ngx_lockbox_trail_close(ngx_lockbox_trail_t *trail)
+{
+    if (trail->open != NULL) {
+        (void) ngx_sprintf(trail->open, "%04ui %07uz ", trail->count,
+                           (size_t) (trail->last - trail->open));
+        trail->open = NULL;
+    }
+}
+
+
+ngx_uint_t
+ngx_lockbox_trail_look(ngx_lockbox_trail_t *trail, size_t max,
+    ngx_str_t *entries)
+{
+    u_char  *p, *end;
+    size_t   len;
+
+    /* what was sent once must be the same when it is sent again */
+
+    ngx_lockbox_trail_close(trail);
 
     end = trail->wrap != NULL ? trail->wrap : trail->last;
 
-    lines->data = trail->pos;
-    lines->len = (size_t) (end - trail->pos);
+    for (p = trail->pos; p < end; p += len) {
+        len = ngx_lockbox_trail_size(p);
 
-    if (lines->len <= max) {
-        return trail->wrap == NULL;
-    }
-
-    for (p = trail->pos + max; p > trail->pos && p[-1] != LF; p--) {
-        /* void */
-    }
-
-    if (p == trail->pos) {
-        for (p += max; p[-1] != LF; p++) {
-            /* void */
+        if (p != trail->pos && (size_t) (p - trail->pos) + len > max) {
+            break;
         }
     }
 
-    lines->len = (size_t) (p - trail->pos);
+    entries->data = trail->pos;
+    entries->len = (size_t) (p - trail->pos);
 
     return trail->wrap == NULL && p == end;
+}
+
+
+static size_t
+ngx_lockbox_trail_size(const u_char *entry)
+{
+    return (size_t) ngx_atoi((u_char *) entry + NGX_LOCKBOX_TRAIL_COUNT + 1,
+                             NGX_LOCKBOX_TRAIL_SIZE);
+}
+
+
+static ngx_uint_t
+ngx_lockbox_trail_records(const u_char *entry)
+{
+    return (ngx_uint_t) ngx_atoi((u_char *) entry, NGX_LOCKBOX_TRAIL_COUNT);
 }
 
 
 void
 ngx_lockbox_trail_take(ngx_lockbox_trail_t *trail, size_t len)
 {
-    ngx_str_t  lines;
+    u_char  *end;
 
-    lines.data = trail->pos;
-    lines.len = len;
+    end = trail->pos + len;
 
-    trail->number += ngx_lockbox_trail_count(&lines);
-    trail->pos += len;
+    while (trail->pos < end) {
+        trail->number += ngx_lockbox_trail_records(trail->pos);
+        trail->pos += ngx_lockbox_trail_size(trail->pos);
+    }
 
     if (trail->pos == trail->wrap) {
         trail->pos = trail->start;
@@ -135,25 +230,6 @@ ngx_lockbox_trail_left(const ngx_lockbox_trail_t *trail)
 
     return (size_t) (trail->wrap - trail->pos)
            + (size_t) (trail->last - trail->start);
-}
-
-
-ngx_uint_t
-ngx_lockbox_trail_count(const ngx_str_t *lines)
-{
-    u_char      *p, *end;
-    ngx_uint_t   n;
-
-    n = 0;
-    p = lines->data;
-    end = p + lines->len;
-
-    while ((p = memchr(p, LF, (size_t) (end - p))) != NULL) {
-        p++;
-        n++;
-    }
-
-    return n;
 }
 
 

@@ -1,12 +1,14 @@
 -- Appends a worker's audit records to the streams of their tenants: all of
 -- them, and each once, however often they are sent.
 --
---     EVAL <this> 0 <worker> <number> <until> <entries> <retention> <lines>
+--     EVAL <this> 0 <worker> <number> <until> <entries> <retention> <batch>
 --
--- The lines are "+tenant record" and "-tenant record", each with a line feed
--- behind it; <number> is that of the first one, and they count on from there.
--- A tenant with none of the first kind gets no stream that is not there yet:
--- what was only refused may name anything as a tenant.
+-- The batch is entries: a line "count size +tenant" or "count size -tenant",
+-- and so many records of the tenant, each with a line feed behind it; the size
+-- is that of the whole entry.  <number> is that of the first record, and they
+-- count on from there.  A tenant with no entry of the first kind gets no
+-- stream that is not there yet: what was only refused may name anything as a
+-- tenant.
 --
 -- <until> is the time (Unix ms) up to which, with these, all records of the
 -- worker have been sent; with "" the worker takes its leave.  A stream keeps
@@ -14,12 +16,13 @@
 -- nothing has come for so long.
 --
 -- Keys ({T} is the tenant in literal braces):
---   lockbox:{T}:audit    stream: worker, seq (the number), record
+--   lockbox:{T}:audit    stream: worker, seq (the number of the first record),
+--                        records, with line feeds between them
 --   lockbox:workers      hash: worker -> "number until" of what it last sent
 --
--- The answer is the number of lines whose key holds something else.
+-- The answer is the number of records whose key holds something else.
 
-local worker, number, shipped, entries, retention, lines = unpack(ARGV)
+local worker, number, shipped, entries, retention, batch = unpack(ARGV)
 
 local WORKERS = 'lockbox:workers'
 local MOST_WORKERS = 1000
@@ -51,22 +54,36 @@ local function check_rights()
 end
 
 
-local function each_line()
-    return string.gmatch(lines, '([+-])([%w._-]+) ([^\n]+)\n')
+-- Sign, tenant, number of records, and where they begin and end.
+local function each_entry()
+    local at = 1
+
+    return function()
+        local _, head, count, size, sign, tenant =
+            string.find(batch, '^(%d+) (%d+) ([+-])([%w._-]+)\n', at)
+
+        if not head then
+            return nil
+        end
+
+        at = at + size
+
+        return sign, tenant, tonumber(count), head + 1, at - 2
+    end
 end
 
 
--- The tenants of these lines: whether they have a stream, or get one, or have
+-- The tenants of this batch: whether they have a stream, or get one, or have
 -- something else in its place.
 local function look_around()
     local tenants = {}
 
-    for kind, tenant in each_line() do
+    for sign, tenant in each_entry() do
         if not tenants[tenant] then
             tenants[tenant] = redis.call('TYPE', stream_of(tenant)).ok
         end
 
-        if kind == '+' and tenants[tenant] == 'none' then
+        if sign == '+' and tenants[tenant] == 'none' then
             tenants[tenant] = 'stream'
         end
     end
@@ -78,16 +95,16 @@ end
 local function append(tenants, taken)
     local seq, refused = tonumber(number), 0
 
-    for _, tenant, record in each_line() do
+    for _, tenant, count, first, last in each_entry() do
         if seq > taken and tenants[tenant] == 'stream' then
             redis.call('XADD', stream_of(tenant), 'MAXLEN', '~', entries, '*',
                        'worker', worker, 'seq', string.format('%.0f', seq),
-                       'record', record)
+                       'records', string.sub(batch, first, last))
         elseif tenants[tenant] ~= 'none' and tenants[tenant] ~= 'stream' then
-            refused = refused + 1
+            refused = refused + count
         end
 
-        seq = seq + 1
+        seq = seq + count
     end
 
     return seq - 1, refused

@@ -235,10 +235,12 @@ sub bad_parameters {
         'request=none' => 'request', "request=\U$id" => 'request',
         "request=$id&request=$id" => 'request',
         'cursor=' => 'cursor', 'cursor=x' => 'cursor', 'cursor=1' => 'cursor',
-        'cursor=0-0' => 'cursor', 'cursor=00-0' => 'cursor',
-        'cursor=1-1-1' => 'cursor', 'cursor=1.1' => 'cursor',
-        'cursor=' . '9' x 16 . '-1' => 'cursor',
-        'cursor=1-' . '9' x 16 => 'cursor', 'cursor=1-1&cursor=1-1' => 'cursor',
+        'cursor=0-0-0' => 'cursor', 'cursor=00-0-0' => 'cursor',
+        'cursor=1-1' => 'cursor', 'cursor=1-1-1-1' => 'cursor',
+        'cursor=1-1.1' => 'cursor', 'cursor=' . '9' x 16 . '-1-1' => 'cursor',
+        'cursor=1-' . '9' x 16 . '-1' => 'cursor',
+        'cursor=1-1-' . '9' x 16 => 'cursor',
+        'cursor=1-1-1&cursor=1-1-1' => 'cursor',
         'cursor=' . '1' x 65 => 'cursor',
         'state=approved' => 'state', 'Limit=1' => 'Limit', 'a=b' => 'a',
     );
@@ -258,7 +260,7 @@ sub bad_parameters {
 
     is(outcome(ask('customer', 'GET', "$AUDIT?limit=5&request=$id"
                    . '&since=2020-01-01T00:00:00Z&until=2999-01-01T00:00:00Z'
-                   . '&cursor=1-1')), '200 ok', 'W13: all of them, well');
+                   . '&cursor=1-1-1')), '200 ok', 'W13: all of them, well');
 }
 
 sub cursors {
@@ -292,7 +294,7 @@ sub cursors {
 
     is(outcome(ask('other-customer', 'GET', "$AUDIT?cursor=$cursor")),
        '404 not_found', 'W12: a cursor opens nothing');
-    like($cursor, qr/^\d+-\d+$/, 'W12: and names nothing');
+    like($cursor, qr/^\d+-\d+-\d+$/, 'W12: and names nothing');
 }
 
 sub filters {
@@ -315,14 +317,14 @@ sub filters {
               'nor of another tenant\'s');
 
     # by when they got to the trail
-    my @entries = reverse @{ redis('XRANGE', stream_key('acme'), '-', '+') };
-    my @times = map { $_->[0] =~ /^(\d+)/ } @entries;
+    my @entries = reverse trail('acme');
+    my @times = map { $_->{ms} } @entries;
     my ($until, $since) = @times[@times / 4, @times * 3 / 4];
 
     is_deeply([ map { @$_ } all_pages('customer', $AUDIT, limit => 4,
                                       since => rfc3339($since),
                                       until => rfc3339($until)) ],
-              [ map { $json->decode({ @{ $entries[$_][1] } }->{record}) }
+              [ map { $json->decode($entries[$_]{record}) }
                 grep { $times[$_] >= $since && $times[$_] < $until }
                 0 .. $#times ], 'from a time, until before another one');
     is_deeply(page('customer', $AUDIT, since => rfc3339($until),
@@ -336,7 +338,7 @@ sub filters {
 sub short_pages {
     my $key = stream_key('acme');
 
-    redis('XADD', $key, '*', record => '{"organization.id":"acme"}')
+    redis('XADD', $key, '*', records => '{"organization.id":"acme"}')
         for 1 .. 1200;
 
     my @pages = all_pages('customer', $AUDIT, request => $id, limit => 100);
@@ -345,13 +347,13 @@ sub short_pages {
     cmp_ok(scalar @pages, '<', 5, '... but it gets on');
     cmp_ok(scalar(map { @$_ } @pages), '>', 10, '... to what is wanted');
 
-    redis('XADD', $key, '*', record => '{"organization.id":"acme","x":"'
+    redis('XADD', $key, '*', records => '{"organization.id":"acme","x":"'
                                        . 'x' x 300_000 . '"}') for 1 .. 8;
     is(scalar @{ page('customer', $AUDIT, limit => 5)->{records} }, 4,
        'and large records make short pages');
 
     my @ids = map { $_->[0] }
-              grep { { @{ $_->[1] } }->{record} !~ /event\.id/ }
+              grep { { @{ $_->[1] } }->{records} !~ /event\.id/ }
               @{ redis('XRANGE', $key, '-', '+') };
     redis('XDEL', $key, @ids);
 }
@@ -393,7 +395,7 @@ sub forged {
                     '{"organization.id":"globex","organization.id":"acme"}',
                     qq({"organization.id":"acme","a":"\xff"}))
     {
-        my $entry = redis('XADD', $key, '*', record => $record);
+        my $entry = redis('XADD', $key, '*', records => $record);
 
         is(outcome(ask('customer', 'GET', $AUDIT)), '503 store_unavailable',
            "no record: $record");
@@ -415,7 +417,7 @@ sub gone {
 
     complete_last('globex');
     redis('DEL', $key);
-    redis('XADD', $key, '1000-1', record => '{"organization.id":"globex"}');
+    redis('XADD', $key, '1000-1', records => '{"organization.id":"globex"}');
     is_deeply(page('other-customer', $GLOBEX)->{records}, [],
               'what is older than the retention is not shown');
 

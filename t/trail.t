@@ -8,6 +8,8 @@
 use strict;
 use warnings;
 
+use List::Util qw(sum);
+
 use Test::Lockbox;
 use Test::Lockbox::Admin;
 use Test::Lockbox::Trail;
@@ -20,6 +22,7 @@ begin($t, directives => { lockbox_retention => "${KEEP}s" });
 
 whole();
 others();
+shared();
 nobodys();
 no_tokens();
 strangers();
@@ -74,6 +77,24 @@ sub others {
     is(scalar(grep { $_->{record} !~ /"organization.id":"acme"/ }
               trail('acme')), 0, 'of acme, to acme');
     cmp_ok(scalar trail('acme'), '>', $before, 'who looked is on record');
+}
+
+# Redis is spared an entry for each record, and memory has a bound all the same.
+sub shared {
+    my $before = trail('acme');
+    my $grant = $t->grant(live => 0);
+    my @open = map { $t->http_start('GET', $MAIL, token => $grant) } 1 .. 100;
+
+    $_->response for @open;
+    complete('acme', 'many records at once');
+
+    my @new = splice @{ [ trail('acme') ] }, $before;
+    my %entries;
+    push @{ $entries{ $_->{id} } }, length $_->{record} for @new;
+
+    cmp_ok(scalar keys %entries, '<', @new / 2, '... share entries');
+    is(scalar(grep { sum(@$_) + @$_ > 4096 } values %entries), 0,
+       '... of 4 kB at most');
 }
 
 # A path can name anything.
@@ -139,7 +160,7 @@ sub retention {
     my $key = stream_key('globex');
 
     redis('DEL', $key);
-    redis('XADD', $key, "$_-1", record => '{' . ' ' x 1000 . '}')
+    redis('XADD', $key, "$_-1", records => '{' . ' ' x 1000 . '}')
         for 1 .. 100;
     file(tenant => 'globex');
     $t->wait_for(sub { grep { ($_->{seq} // 0) > 0 } trail('globex') }, undef,
@@ -224,7 +245,9 @@ sub bounded {
     Test::Lockbox::Admin::write_parts(directives => { lockbox_trail => 100 });
     $t->run;
     file();
-    knock($t->grant(live => 0)) for 1 .. 400;
+    # of which no two fit into one entry
+    knock($t->grant(live => 0), 'GET', '/tenants/acme/mail/' . 'x' x 1000,
+          headers => { 'User-Agent' => "\xe2\x80\xae" x 340 }) for 1 .. 400;
     complete_last('acme');
     cmp_ok(scalar trail('acme'), '<', 150, 'lockbox_trail bounds the stream');
     cmp_ok(scalar trail('acme'), '>=', 100, '... and no more');

@@ -30,14 +30,26 @@ sub streams {
                 @{ redis('KEYS', 'lockbox:*') };
 }
 
-# The entries of a stream: hashes of worker, seq and record.
+# The records of a stream: hashes of worker, seq, record, and the id and ms of
+# the entry that they came in.
 sub trail {
     my ($tenant) = @_;
 
-    my @entries = map { { @{ $_->[1] } } }
-                  @{ redis('XRANGE', stream_key($tenant), '-', '+') };
+    return map { records_in($_) }
+           @{ redis('XRANGE', stream_key($tenant), '-', '+') };
+}
 
-    return @entries;
+sub records_in {
+    my ($entry) = @_;
+
+    my ($id, $fields) = @$entry;
+    my %entry = @$fields;
+    my ($ms) = split /-/, $id;
+    my $seq = $entry{seq};
+
+    return map { { worker => $entry{worker}, seq => $seq++, record => $_,
+                   id => $id, ms => $ms } }
+           split /\n/, $entry{records}, -1;
 }
 
 # Their records, decoded.
