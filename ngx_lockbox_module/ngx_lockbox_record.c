@@ -473,9 +473,9 @@ ngx_lockbox_record_time(u_char *p, int64_t msec)
 
     /*
      * Civil date from the number of days: years that begin in March have
-     * their leap day last.  By the last quarter of each day, a century is
-     * 146097 quarters of a day, and a year in it 1461, whatever their days; a
-     * month's length follows from a line of slope 153 / 5.
+     * their leap day last.  In quarters of a day, each century is 146097 long
+     * and each year of it 1461: a day is of those in which its last quarter
+     * is.  A month's length follows from a line of slope 153 / 5.
      */
 
     quarters = ((uint32_t) (msec / 86400000) + 719468) * 4 + 3;
