@@ -576,6 +576,47 @@ test_parts(ngx_pool_t *pool)
 }
 
 
+/* The room is measured first, and what is written beyond it would be seen. */
+
+static void
+test_room(ngx_pool_t *pool)
+{
+    size_t      i;
+    u_char      bytes[300];
+    ngx_str_t   line, part, long_text, many[100];
+
+    ngx_lockbox_field_t  fields[] = {
+        { NGX_LOCKBOX_FIELD_PART, ngx_null_string, &part, 0 },
+        { NGX_LOCKBOX_FIELD_TEXT, ngx_string("t"), &long_text, 0 },
+        { NGX_LOCKBOX_FIELD_TEXTS, ngx_string("t"), &long_text, 1 },
+        { NGX_LOCKBOX_FIELD_TEXTS, ngx_string("t"), many, 100 }
+    };
+
+    static const size_t  want[] = {
+        sizeof("{}") + 300,
+        sizeof("{\"t\":\"\"}") + 6 * 300,
+        sizeof("{\"t\":[\"\"]}") + 6 * 300,
+        sizeof("{\"t\":[]}") + 100 * 3 - 1
+    };
+
+    ngx_memset(bytes, 0x01, sizeof(bytes));
+
+    long_text.data = bytes;
+    long_text.len = sizeof(bytes);
+    part = long_text;
+
+    for (i = 0; i < 100; i++) {
+        ngx_str_null(&many[i]);
+    }
+
+    for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+        is(ngx_lockbox_record_write(pool, NULL, &fields[i], 1, &line), NGX_OK,
+           "room for %zu bytes", want[i]);
+        is(line.len, want[i], "is used");
+    }
+}
+
+
 typedef struct {
     int64_t      msec;
     const char  *want;
@@ -710,6 +751,7 @@ main(void)
     test_no_sha256(pool);
     test_types(pool);
     test_parts(pool);
+    test_room(pool);
 
     ngx_destroy_pool(pool);
 
