@@ -477,7 +477,7 @@ test_types(ngx_pool_t *pool)
 /* Whatever is looked at in larger steps, each byte of it counts. */
 
 static void
-test_each_place(void)
+test_each_place(const char *around)
 {
     char         want[64];
     size_t       len, at;
@@ -499,13 +499,12 @@ test_each_place(void)
 
         for (len = 1; len <= sizeof(text); len++) {
             for (at = 0; at < len; at++) {
-                ngx_memset(text, 'x', len);
+                ngx_memcpy(text, around, len);
                 text[at] = (u_char) c;
 
                 (void) snprintf(want, sizeof(want), "{\"t\":\"%.*s%s%.*s\"}\n",
-                                (int) at, "xxxxxxxxxxxxxxxxxxxxxxxx", line,
-                                (int) (len - at - 1),
-                                "xxxxxxxxxxxxxxxxxxxxxxxx");
+                                (int) at, around, line,
+                                (int) (len - at - 1), around);
 
                 wrong += strcmp(line_of(pool, text, len), want) != 0;
             }
@@ -514,7 +513,7 @@ test_each_place(void)
         ngx_destroy_pool(pool);
     }
 
-    is(wrong, 0, "each byte is the same in each place of a text");
+    is(wrong, 0, "each byte is the same in each place of %s", around);
 }
 
 
@@ -755,7 +754,8 @@ main(void)
 
     ngx_destroy_pool(pool);
 
-    test_each_place();
+    test_each_place("xxxxxxxxxxxxxxxxxxxxxxxx");
+    test_each_place("000000000000000000000000");
     test_code_points();
     test_times();
     test_calendar();
