@@ -581,7 +581,7 @@ static void
 test_room(ngx_pool_t *pool)
 {
     size_t      i;
-    u_char      bytes[300];
+    u_char      bytes[TEXT_MAX + 1];
     ngx_str_t   line, part, long_text, many[100];
 
     ngx_lockbox_field_t  fields[] = {
@@ -592,9 +592,9 @@ test_room(ngx_pool_t *pool)
     };
 
     static const size_t  want[] = {
-        sizeof("{}") + 300,
-        sizeof("{\"t\":\"\"}") + 6 * 300,
-        sizeof("{\"t\":[\"\"]}") + 6 * 300,
+        sizeof("{}") + TEXT_MAX + 1,
+        sizeof("{\"t\":\"... [1025 bytes, sha256 ]\"}") + 64 + 6 * TEXT_MAX,
+        sizeof("{\"t\":[\"... [1025 bytes, sha256 ]\"]}") + 64 + 6 * TEXT_MAX,
         sizeof("{\"t\":[]}") + 100 * 3 - 1
     };
 
