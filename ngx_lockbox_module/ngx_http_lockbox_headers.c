@@ -31,6 +31,13 @@ ngx_http_lockbox_header_same(const ngx_str_t *key, const ngx_str_t *name)
     }
 
     for (i = 0; i < name->len; i++) {
+
+        /* most are spelt alike */
+
+        if (key->data[i] == name->data[i]) {
+            continue;
+        }
+
         c = ngx_tolower(key->data[i]);
 
         if (c != ngx_tolower(name->data[i])

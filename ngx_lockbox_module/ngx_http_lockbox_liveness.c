@@ -383,7 +383,8 @@ static ngx_int_t
 ngx_http_lockbox_liveness_key(ngx_http_lockbox_liveness_conf_t *lcf,
     const ngx_str_t *token, u_char *key)
 {
-    ngx_uint_t     i;
+    size_t         i;
+    uint64_t       part, rules;
     EVP_MD_CTX    *digest;
     unsigned int   len;
 
@@ -396,8 +397,12 @@ ngx_http_lockbox_liveness_key(ngx_http_lockbox_liveness_conf_t *lcf,
         return NGX_ERROR;
     }
 
-    for (i = 0; i < NGX_LOCKBOX_CACHE_KEY_LEN; i++) {
-        key[i] ^= lcf->rules[i];
+    for (i = 0; i < NGX_LOCKBOX_CACHE_KEY_LEN; i += sizeof(uint64_t)) {
+        ngx_memcpy(&part, key + i, sizeof(uint64_t));
+        ngx_memcpy(&rules, lcf->rules + i, sizeof(uint64_t));
+
+        part ^= rules;
+        ngx_memcpy(key + i, &part, sizeof(uint64_t));
     }
 
     return NGX_OK;

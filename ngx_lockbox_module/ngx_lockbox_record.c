@@ -34,6 +34,8 @@ static ngx_uint_t ngx_lockbox_record_empty(const ngx_lockbox_field_t *field);
 static u_char *ngx_lockbox_record_field(u_char *p,
     const ngx_lockbox_field_t *field);
 static u_char *ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text);
+static u_char *ngx_lockbox_record_mangle(u_char *p, const ngx_str_t *text)
+    __attribute__((noinline));
 static ngx_uint_t ngx_lockbox_record_plain(u_char *p, const u_char *s,
     size_t len);
 static ngx_uint_t ngx_lockbox_record_printable(u_char c);
@@ -108,7 +110,7 @@ ngx_lockbox_record_bound(const ngx_lockbox_field_t *fields, ngx_uint_t n)
     for (field = fields; field < last; field++) {
         rest += field->name.len + NGX_LOCKBOX_FRAME;
 
-        if (ngx_lockbox_record_empty(field)) {
+        if (field->text == NULL) {
             continue;
         }
 
@@ -170,15 +172,13 @@ ngx_lockbox_record_fields(u_char *p, const ngx_lockbox_field_t *fields,
 static ngx_uint_t
 ngx_lockbox_record_empty(const ngx_lockbox_field_t *field)
 {
-    switch (field->type) {
-    case NGX_LOCKBOX_FIELD_TEXT:
-    case NGX_LOCKBOX_FIELD_PART:
+    if (field->type == NGX_LOCKBOX_FIELD_TEXT
+        || field->type == NGX_LOCKBOX_FIELD_PART)
+    {
         return field->text == NULL || field->text->len == 0;
-    case NGX_LOCKBOX_FIELD_TEXTS:
-        return field->number == 0;
-    default:
-        return 0;
     }
+
+    return field->type == NGX_LOCKBOX_FIELD_TEXTS && field->number == 0;
 }
 
 
@@ -196,10 +196,11 @@ ngx_lockbox_record_field(u_char *p, const ngx_lockbox_field_t *field)
     *p++ = '"';
     *p++ = ':';
 
-    switch (field->type) {
-
-    case NGX_LOCKBOX_FIELD_TEXT:
+    if (field->type == NGX_LOCKBOX_FIELD_TEXT) {
         return ngx_lockbox_record_quote(p, field->text);
+    }
+
+    switch (field->type) {
 
     case NGX_LOCKBOX_FIELD_INTEGER:
         return ngx_lockbox_record_number(p, field->number);
@@ -235,13 +236,35 @@ ngx_lockbox_record_quote(u_char *p, const ngx_str_t *text)
 {
     size_t  len;
 
+    len = text->len;
+
+    if (len > NGX_LOCKBOX_RECORD_TEXT_MAX
+        || !ngx_lockbox_record_plain(p + 1, text->data, len))
+    {
+        return ngx_lockbox_record_mangle(p, text);
+    }
+
+    p[0] = '"';
+    p[len + 1] = '"';
+
+    return p + len + 2;
+}
+
+
+/*
+ * What is too long is cut, and what is not plain is escaped.  Not inlined, as
+ * it would cost the many plain texts a frame for the few others.
+ */
+
+static u_char *
+ngx_lockbox_record_mangle(u_char *p, const ngx_str_t *text)
+{
+    size_t  len;
+
     len = ngx_min(text->len, NGX_LOCKBOX_RECORD_TEXT_MAX);
 
     *p++ = '"';
-
-    p = len != 0 && ngx_lockbox_record_plain(p, text->data, len)
-        ? p + len
-        : ngx_lockbox_record_escape(p, text->data, text->data + len);
+    p = ngx_lockbox_record_escape(p, text->data, text->data + len);
 
     if (len != text->len) {
         p = ngx_lockbox_record_cut(p, text);
@@ -318,7 +341,9 @@ ngx_lockbox_record_printable(u_char c)
 /*
  * Not 0 if one of eight bytes is not printable.  What is taken off or put on
  * sets the highest bit of a byte that is not, and of none that is: only the
- * former borrow from the byte above them or carry into it.
+ * former borrow from the byte above them or carry into it.  Where the second
+ * bit is turned over, the controls keep among themselves, and the quote is the
+ * next one behind them.
  */
 
 static uint64_t
@@ -327,9 +352,8 @@ ngx_lockbox_record_marked(uint64_t w)
     uint64_t  marked;
 
     marked = w
-             | (w - NGX_LOCKBOX_BYTES * 0x20)
+             | ((w ^ (NGX_LOCKBOX_BYTES * 0x02)) - NGX_LOCKBOX_BYTES * 0x21)
              | (w + NGX_LOCKBOX_BYTES)
-             | ((w ^ (NGX_LOCKBOX_BYTES * '"')) - NGX_LOCKBOX_BYTES)
              | ((w ^ (NGX_LOCKBOX_BYTES * '\\')) - NGX_LOCKBOX_BYTES);
 
     return marked & (NGX_LOCKBOX_BYTES * 0x80);
@@ -439,30 +463,30 @@ ngx_lockbox_record_cut(u_char *p, const ngx_str_t *text)
 u_char *
 ngx_lockbox_record_time(u_char *p, int64_t msec)
 {
-    uint32_t  days, secs, year, yday, era, month, day;
+    uint32_t  rest, secs, quarters, century, year, yday, month, day;
 
     msec = ngx_max(msec, 0);
     msec = ngx_min(msec, NGX_LOCKBOX_MSEC_MAX);
 
-    days = (uint32_t) (msec / 86400000);
-    msec %= 86400000;
-    secs = (uint32_t) msec / 1000;
+    rest = (uint32_t) (msec % 86400000);
+    secs = rest / 1000;
 
     /*
      * Civil date from the number of days: years that begin in March have
-     * their leap day last, and a month's length follows from a line of slope
-     * 153 / 5.
+     * their leap day last.  In quarters of a day, each century is 146097 long
+     * and each year of it 1461: a day is of those in which its last quarter
+     * is.  A month's length follows from a line of slope 153 / 5.
      */
 
-    days += 719468;
-    era = days / 146097;
-    days -= era * 146097;
-    year = (days - days / 1460 + days / 36524 - days / 146096) / 365;
-    yday = days - (365 * year + year / 4 - year / 100);
+    quarters = ((uint32_t) (msec / 86400000) + 719468) * 4 + 3;
+    century = quarters / 146097;
+    quarters = quarters % 146097 / 4 * 4 + 3;
+    year = century * 100 + quarters / 1461;
+    yday = quarters % 1461 / 4;
     month = (5 * yday + 2) / 153;
     day = yday - (153 * month + 2) / 5 + 1;
     month = month < 10 ? month + 3 : month - 9;
-    year += era * 400 + (month <= 2);
+    year += (month <= 2);
 
     p = ngx_lockbox_record_pair(p, year / 100);
     p = ngx_lockbox_record_pair(p, year % 100);
@@ -477,8 +501,8 @@ ngx_lockbox_record_time(u_char *p, int64_t msec)
     *p++ = ':';
     p = ngx_lockbox_record_pair(p, secs % 60);
     *p++ = '.';
-    p = ngx_lockbox_record_pair(p, (uint32_t) msec % 1000 / 10);
-    *p++ = (u_char) ('0' + msec % 10);
+    p = ngx_lockbox_record_pair(p, rest % 1000 / 10);
+    *p++ = (u_char) ('0' + rest % 10);
     *p++ = 'Z';
 
     return p;
@@ -488,10 +512,14 @@ ngx_lockbox_record_time(u_char *p, int64_t msec)
 static u_char *
 ngx_lockbox_record_pair(u_char *p, uint32_t number)
 {
-    *p++ = (u_char) ('0' + number / 10);
-    *p++ = (u_char) ('0' + number % 10);
+    static const u_char  digits[] =
+        "00010203040506070809" "10111213141516171819"
+        "20212223242526272829" "30313233343536373839"
+        "40414243444546474849" "50515253545556575859"
+        "60616263646566676869" "70717273747576777879"
+        "80818283848586878889" "90919293949596979899";
 
-    return p;
+    return ngx_cpymem(p, &digits[2 * number], 2);
 }
 
 

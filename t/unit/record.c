@@ -477,7 +477,7 @@ test_types(ngx_pool_t *pool)
 /* Whatever is looked at in larger steps, each byte of it counts. */
 
 static void
-test_each_place(void)
+test_each_place(const char *around)
 {
     char         want[64];
     size_t       len, at;
@@ -499,13 +499,12 @@ test_each_place(void)
 
         for (len = 1; len <= sizeof(text); len++) {
             for (at = 0; at < len; at++) {
-                ngx_memset(text, 'x', len);
+                ngx_memcpy(text, around, len);
                 text[at] = (u_char) c;
 
                 (void) snprintf(want, sizeof(want), "{\"t\":\"%.*s%s%.*s\"}\n",
-                                (int) at, "xxxxxxxxxxxxxxxxxxxxxxxx", line,
-                                (int) (len - at - 1),
-                                "xxxxxxxxxxxxxxxxxxxxxxxx");
+                                (int) at, around, line,
+                                (int) (len - at - 1), around);
 
                 wrong += strcmp(line_of(pool, text, len), want) != 0;
             }
@@ -514,7 +513,7 @@ test_each_place(void)
         ngx_destroy_pool(pool);
     }
 
-    is(wrong, 0, "each byte is the same in each place of a text");
+    is(wrong, 0, "each byte is the same in each place of %s", around);
 }
 
 
@@ -573,6 +572,47 @@ test_parts(ngx_pool_t *pool)
     is(ngx_lockbox_record_part(pool, common, 3, &part), NGX_ERROR,
        "no memory, no part");
     ngx_shim_fail(0);
+}
+
+
+/* The room is measured first, and what is written beyond it would be seen. */
+
+static void
+test_room(ngx_pool_t *pool)
+{
+    size_t      i;
+    u_char      bytes[TEXT_MAX + 1];
+    ngx_str_t   line, part, long_text, many[100];
+
+    ngx_lockbox_field_t  fields[] = {
+        { NGX_LOCKBOX_FIELD_PART, ngx_null_string, &part, 0 },
+        { NGX_LOCKBOX_FIELD_TEXT, ngx_string("t"), &long_text, 0 },
+        { NGX_LOCKBOX_FIELD_TEXTS, ngx_string("t"), &long_text, 1 },
+        { NGX_LOCKBOX_FIELD_TEXTS, ngx_string("t"), many, 100 }
+    };
+
+    static const size_t  want[] = {
+        sizeof("{}") + TEXT_MAX + 1,
+        sizeof("{\"t\":\"... [1025 bytes, sha256 ]\"}") + 64 + 6 * TEXT_MAX,
+        sizeof("{\"t\":[\"... [1025 bytes, sha256 ]\"]}") + 64 + 6 * TEXT_MAX,
+        sizeof("{\"t\":[]}") + 100 * 3 - 1
+    };
+
+    ngx_memset(bytes, 0x01, sizeof(bytes));
+
+    long_text.data = bytes;
+    long_text.len = sizeof(bytes);
+    part = long_text;
+
+    for (i = 0; i < 100; i++) {
+        ngx_str_null(&many[i]);
+    }
+
+    for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+        is(ngx_lockbox_record_write(pool, NULL, &fields[i], 1, &line), NGX_OK,
+           "room for %zu bytes", want[i]);
+        is(line.len, want[i], "is used");
+    }
 }
 
 
@@ -710,10 +750,12 @@ main(void)
     test_no_sha256(pool);
     test_types(pool);
     test_parts(pool);
+    test_room(pool);
 
     ngx_destroy_pool(pool);
 
-    test_each_place();
+    test_each_place("xxxxxxxxxxxxxxxxxxxxxxxx");
+    test_each_place("000000000000000000000000");
     test_code_points();
     test_times();
     test_calendar();
