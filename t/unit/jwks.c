@@ -239,6 +239,8 @@ static const bad_t  bad[] = {
     { ec("P-256", X, X), NUMBERS },
     { ec("P-256", X, "AQAB"), NUMBERS },
     { ec("P-256", X Y, Y), NUMBERS },
+    { ec("P-256", X X X X, Y), NUMBERS },
+    { ec("P-256", X, Y Y Y Y), NUMBERS },
     { ec("P-384", X, Y), NUMBERS },
     { ec("P-25", X, Y), NUMBERS },
     { ec("p-256", X, Y), NUMBERS },
