@@ -29,7 +29,7 @@
 /* Bytes that the processor fetches at once. */
 #define NGX_LOCKBOX_LINE        64
 
-/* Chains of liveness are that much shorter than those of as many buckets. */
+/* Buckets of liveness for each entry: the more, the fewer share one. */
 #define NGX_LOCKBOX_SPREAD      2
 
 /* How many of those that were used are spared to find one that was not. */

@@ -459,7 +459,14 @@ ngx_lockbox_token_sign(ngx_pool_t *pool, const ngx_lockbox_key_t *key,
     *p++ = '.';
     ngx_memcpy(p, body.data, body.len);
 
-    if (ngx_lockbox_jwks_sign(pool, key, &input, &signature) != NGX_OK) {
+    /*
+     * OpenSSL 3.0 without memory to renew the blinding of an RSA key says that
+     * all is well, and makes wrong signatures from then on until the next time.
+     */
+
+    if (ngx_lockbox_jwks_sign(pool, key, &input, &signature) != NGX_OK
+        || !ngx_lockbox_jwks_verify(key, &input, &signature))
+    {
         return NGX_ERROR;
     }
 

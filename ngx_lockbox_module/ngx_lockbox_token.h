@@ -75,7 +75,8 @@ ngx_lockbox_decision_t ngx_lockbox_token_open(ngx_pool_t *pool,
 /*
  * Signs the claims with the key: a compact JWS (RFC 7515 section 7.1) whose
  * header has alg, kid and the given typ.  The text is pool memory.  NGX_ERROR
- * without memory or when OpenSSL refuses.
+ * without memory, when OpenSSL refuses, or when the signature that it made
+ * does not verify.
  */
 ngx_int_t ngx_lockbox_token_sign(ngx_pool_t *pool,
     const ngx_lockbox_key_t *key, const char *typ, const json_t *claims,

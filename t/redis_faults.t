@@ -537,6 +537,7 @@ sub no_reply {
 sub too_late {
     for my $limit ($HASTY, $PATIENT) {
         anew("fake.sock $limit");
+        settled($dead);     # a connection that is still made would ask nothing
         $fake->rules(rule(qr/^GETEX /, [ 'wait', $limit ], [ 'reply' ]));
         $fake->forget;
 

@@ -12,6 +12,11 @@ use Test::More;
 
 my $root = abs_path(dirname(__FILE__) . '/..');
 my $programs = $ENV{LOCKBOX_UNIT} // "$root/build/unit";
+
+# where the programs leave their RSA keys to the next run
+$ENV{LOCKBOX_KEYS} //= "$programs/keys";
+mkdir $ENV{LOCKBOX_KEYS};
+
 my @names = grep { $_ ne 'ngx_shim' }
             map { basename($_, '.c') } glob "$root/t/unit/*.c";
 

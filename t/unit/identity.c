@@ -136,7 +136,7 @@ make_issuers(ngx_pool_t *pool)
 /* A token of that issuer; "more" are further members of its claims. */
 
 static ngx_str_t
-token_of(ngx_pool_t *pool, ngx_uint_t issuer, const char *typ,
+token_without_sub(ngx_pool_t *pool, ngx_uint_t issuer, const char *typ,
     const char *more)
 {
     char  header[64], payload[1024];
@@ -144,11 +144,24 @@ token_of(ngx_pool_t *pool, ngx_uint_t issuer, const char *typ,
     (void) snprintf(header, sizeof(header),
                     "{\"alg\":\"ES256\",\"typ\":\"%s\"}", typ);
     (void) snprintf(payload, sizeof(payload),
-                    "{\"iss\":\"%s\",\"aud\":\"lockbox\",\"sub\":\"ada\","
+                    "{\"iss\":\"%s\",\"aud\":\"lockbox\","
                     "\"iat\":1700000000,\"exp\":1700000300%s%s}",
                     table[issuer].iss, *more ? "," : "", more);
 
     return jose_sign(pool, keys[issuer].elts, header, payload);
+}
+
+
+static ngx_str_t
+token_of(ngx_pool_t *pool, ngx_uint_t issuer, const char *typ,
+    const char *more)
+{
+    char  members[1024];
+
+    (void) snprintf(members, sizeof(members), "\"sub\":\"ada\"%s%s",
+                    *more ? "," : "", more);
+
+    return token_without_sub(pool, issuer, typ, members);
 }
 
 
@@ -242,6 +255,51 @@ test_rows(ngx_pool_t *pool)
         is_text(&identity.iss, table[row->issuer].iss, "its issuer");
         is_text(&identity.sub, "ada", "its subject");
         is(identity.expires, NOW + 300, "its end");
+    }
+}
+
+
+/* Somebody without a name is nobody, whatever role he would have. */
+
+static void
+test_subject(ngx_pool_t *pool)
+{
+    size_t                   i;
+    char                     claims[128];
+    ngx_str_t                text;
+    ngx_lockbox_identity_t   identity;
+
+    static const struct {
+        const char              *sub;
+        ngx_lockbox_decision_t   want;
+    } subjects[] = {
+        { "\"sub\":\"eve\",", NGX_LOCKBOX_ALLOW },
+        { "", NGX_LOCKBOX_MALFORMED_TOKEN },
+        { "\"Sub\":\"eve\",", NGX_LOCKBOX_MALFORMED_TOKEN },
+        { "\"sub\":\"\",", NGX_LOCKBOX_MALFORMED_TOKEN },
+        { "\"sub\":7,", NGX_LOCKBOX_MALFORMED_TOKEN },
+        { "\"sub\":null,", NGX_LOCKBOX_MALFORMED_TOKEN },
+        { "\"sub\":[\"eve\"],", NGX_LOCKBOX_MALFORMED_TOKEN },
+        { "\"sub\":{\"sub\":\"eve\"},", NGX_LOCKBOX_MALFORMED_TOKEN },
+        { "\"sub\":\"eve\\n\",", NGX_LOCKBOX_MALFORMED_TOKEN }
+    };
+
+    for (i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
+        (void) snprintf(claims, sizeof(claims), "%s\"groups\":\"support\"",
+                        subjects[i].sub);
+        text = token_without_sub(pool, VENDOR, "JWT", claims);
+
+        is(ngx_lockbox_identity_open(pool, &issuers, &text, NOW, &identity),
+           subjects[i].want, "{%s}", claims);
+
+        if (subjects[i].want == NGX_LOCKBOX_ALLOW) {
+            is(identity.roles, E, "has its role");
+            is_text(&identity.sub, "eve", "and its subject");
+
+        } else {
+            is(identity.roles, 0, "has no role");
+            is(identity.sub.len, 0, "and no subject");
+        }
     }
 }
 
@@ -557,6 +615,7 @@ main(void)
     make_issuers(pool);
 
     test_rows(pool);
+    test_subject(pool);
     test_login(pool);
     test_opinion(pool);
     test_possible();

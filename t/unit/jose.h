@@ -1,5 +1,5 @@
 /*
- * Keys made for one run, and tokens signed with them whatever they say.
+ * Keys, and tokens signed with them whatever they say.
  */
 
 #ifndef _JOSE_H_INCLUDED_
@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
@@ -18,7 +19,86 @@
 #include "ngx_shim.h"
 
 
-/* A new key: "RSA" with a number of bits, or an elliptic curve and 0. */
+__attribute__((unused))
+static EVP_PKEY *
+jose_load(const char *path)
+{
+    FILE      *file;
+    EVP_PKEY  *pkey;
+
+    file = fopen(path, "r");
+    if (file == NULL) {
+        return NULL;
+    }
+
+    pkey = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+
+    (void) fclose(file);
+    ERR_clear_error();
+
+    return pkey;
+}
+
+
+/* Others may do the same at the same time: what has the name is a whole key. */
+
+__attribute__((unused))
+static void
+jose_save(const char *path, EVP_PKEY *pkey)
+{
+    int    good;
+    char   temporary[NGX_MAX_PATH + 32];
+    FILE  *file;
+
+    (void) snprintf(temporary, sizeof(temporary), "%s.%d", path,
+                    (int) getpid());
+
+    file = fopen(temporary, "w");
+    if (file == NULL) {
+        return;
+    }
+
+    good = PEM_write_PrivateKey(file, pkey, NULL, NULL, 0, NULL, NULL);
+    good &= fclose(file) == 0;
+
+    if (!good || rename(temporary, path) != 0) {
+        (void) unlink(temporary);
+    }
+}
+
+
+/*
+ * RSA keys take long to make: each that a program asks for is kept in the
+ * directory LOCKBOX_KEYS, if there is one, for the next run.
+ */
+
+__attribute__((unused))
+static EVP_PKEY *
+jose_rsa(unsigned int bits)
+{
+    char                 path[NGX_MAX_PATH];
+    EVP_PKEY            *pkey;
+    const char          *keys;
+    static unsigned int  n;
+
+    keys = getenv("LOCKBOX_KEYS");
+    if (keys == NULL) {
+        return EVP_RSA_gen(bits);
+    }
+
+    (void) snprintf(path, sizeof(path), "%s/rsa-%u-%u.pem", keys, bits, ++n);
+
+    pkey = jose_load(path);
+    if (pkey == NULL) {
+        pkey = EVP_RSA_gen(bits);
+        jose_save(path, pkey);
+    }
+
+    return pkey;
+}
+
+
+/* Another key each time: "RSA" and its bits, or an elliptic curve and 0. */
 
 __attribute__((unused))
 static EVP_PKEY *
@@ -26,7 +106,7 @@ jose_pkey(const char *type, unsigned int bits)
 {
     EVP_PKEY  *pkey;
 
-    pkey = bits ? EVP_RSA_gen(bits) : EVP_EC_gen(type);
+    pkey = bits ? jose_rsa(bits) : EVP_EC_gen(type);
     if (pkey == NULL) {
         abort();
     }

@@ -239,6 +239,8 @@ static const bad_t  bad[] = {
     { ec("P-256", X, X), NUMBERS },
     { ec("P-256", X, "AQAB"), NUMBERS },
     { ec("P-256", X Y, Y), NUMBERS },
+    { ec("P-256", X X X X, Y), NUMBERS },
+    { ec("P-256", X, Y Y Y Y), NUMBERS },
     { ec("P-384", X, Y), NUMBERS },
     { ec("P-25", X, Y), NUMBERS },
     { ec("p-256", X, Y), NUMBERS },
@@ -877,6 +879,9 @@ test_json_private(ngx_pool_t *pool)
 
 /* Without memory */
 
+/* after so many signatures OpenSSL renews the blinding of an RSA key */
+#define RENEWAL  32
+
 #define PAIR                                                                 \
     set("{" EC_KEY ",\"alg\":\"ES256\",\"use\":\"sig\",\"kid\":\"a\"},"         \
         "{" RSA_KEY ",\"alg\":\"RS256\",\"use\":\"sig\",\"kid\":\"b\"}")
@@ -940,21 +945,52 @@ typedef struct {
 } signed_t;
 
 
+/*
+ * A signature is right, or none; the failure may be in the first of two that
+ * verify it, but not in both.
+ */
+
 static ngx_int_t
-walk_sign(ngx_pool_t *pool, const void *data)
+sign_once(ngx_pool_t *pool, const signed_t *s)
 {
-    ngx_str_t        sig;
-    const signed_t  *s = data;
+    ngx_str_t  sig;
 
     if (ngx_lockbox_jwks_sign(pool, s->key, &s->input, &sig) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    /* the failure may be in the first of these, but not in both */
-
     return ngx_lockbox_jwks_verify(s->key, &s->input, &sig)
            || ngx_lockbox_jwks_verify(s->key, &s->input, &sig)
            ? NGX_OK : NGX_DECLINED;
+}
+
+
+/*
+ * OpenSSL 3.0 gets the blinding of an RSA key wrong without memory, and signs
+ * wrongly until it is renewed: that is no fault here, but must have an end
+ * before the next run.
+ */
+
+static ngx_int_t
+walk_sign(ngx_pool_t *pool, const void *data)
+{
+    ngx_int_t        rc;
+    ngx_uint_t       i;
+    const signed_t  *s = data;
+
+    rc = sign_once(pool, s);
+
+    if (rc == NGX_OK || s->key->alg->field != 0) {
+        return rc;
+    }
+
+    for (i = 0; i < RENEWAL; i++) {
+        if (sign_once(pool, s) == NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_DECLINED;
 }
 
 

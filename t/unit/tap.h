@@ -1,5 +1,6 @@
 /*
  * A little of the Test Anything Protocol, for one translation unit a program.
+ * With TAP_STOP the first test that fails ends it.
  */
 
 #ifndef _TAP_H_INCLUDED_
@@ -55,6 +56,12 @@ tap_report(int good, const char *file, int line, const char *format,
 
     /* what is known so far must outlive a crash of the next test */
     fflush(stdout);
+
+#if (TAP_STOP)
+    if (!good) {
+        _exit(1);
+    }
+#endif
 
     return good;
 }

@@ -1015,6 +1015,75 @@ test_no_memory(ngx_pool_t *pool)
 }
 
 
+/*
+ * An RSA key whose blinding cannot be renewed makes wrong signatures, which
+ * nobody gets.  It is renewed after so many.
+ */
+
+#define RENEWAL  32
+
+
+static ngx_uint_t
+sign_fresh(ngx_pool_t *pool, const json_t *claims, ngx_uint_t fails)
+{
+    ngx_str_t             text;
+    ngx_uint_t            i, made;
+    ngx_lockbox_key_t    *key;
+    ngx_lockbox_jwks_t    keys;
+    ngx_lockbox_token_t   token;
+
+    jose_set(pool, &keys);
+    key = jose_add(pool, &keys, rsa->pkey);
+    key->kid = rsa->kid;
+    made = 0;
+
+    for (i = 0; i < RENEWAL + 2; i++) {
+        oom_countdown = i == RENEWAL ? fails : 0;
+
+        if (ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_GRANT_TYP, claims,
+                                   &text) == NGX_OK)
+        {
+            oom_countdown = 0;
+            made++;
+
+            if (i >= RENEWAL) {
+                is(open_text(pool, &text, &token), ALLOW,
+                   "signature %d, with allocation %d failing", (int) i,
+                   (int) fails);
+            }
+        }
+    }
+
+    return made;
+}
+
+
+static void
+test_blinding(ngx_pool_t *pool)
+{
+    json_t      *claims;
+    ngx_uint_t   fails, least;
+
+    claims = json_loads(CLAIMS, 0, NULL);
+
+    is(sign_fresh(pool, claims, 0), RENEWAL + 2, "a key for many signatures");
+
+    least = RENEWAL + 2;
+    fails = 1;
+
+    do {
+        oom_has_failed = 0;
+        least = ngx_min(least, sign_fresh(pool, claims, fails));
+        fails += 10;
+
+    } while (oom_has_failed);
+
+    ok(least <= RENEWAL + 1, "a signature that is not made");
+
+    json_decref(claims);
+}
+
+
 int
 main(void)
 {
@@ -1040,6 +1109,7 @@ main(void)
     test_sign(pool);
 
     test_no_memory(pool);
+    test_blinding(pool);
 
     ngx_destroy_pool(pool);
 
