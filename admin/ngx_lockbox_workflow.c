@@ -5,11 +5,10 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include <openssl/evp.h>
-
 #include "ngx_lockbox_workflow.h"
 #include "ngx_lockbox_assets.h"
 #include "ngx_lockbox_json.h"
+#include "ngx_lockbox_script.h"
 #include "ngx_lockbox_text.h"
 
 
@@ -17,7 +16,6 @@
 #define NGX_LOCKBOX_WORKFLOW_ARGC  5
 
 /* SHA-1 in hexadecimal: what Redis calls a script by. */
-#define NGX_LOCKBOX_WORKFLOW_SHA   40
 
 /* No field of a request has a longer name. */
 #define NGX_LOCKBOX_WORKFLOW_NAME  63
@@ -51,7 +49,7 @@ struct ngx_lockbox_workflow_call_s {
     void                           *data;
     ngx_lockbox_redis_command_t    *command;    /* NULL: none under way */
     ngx_str_t                       argv[NGX_LOCKBOX_WORKFLOW_ARGC];
-    u_char                          sha[NGX_LOCKBOX_WORKFLOW_SHA];
+    u_char                          sha[NGX_LOCKBOX_SCRIPT_SHA];
     ngx_lockbox_workflow_result_t   result;
     unsigned                        whole:1;    /* sent with its text */
 };
@@ -59,13 +57,10 @@ struct ngx_lockbox_workflow_call_s {
 
 static ngx_lockbox_workflow_read_pt ngx_lockbox_workflow_form(
     const char *action);
-static ngx_int_t ngx_lockbox_workflow_sha(u_char *sha);
 static ngx_int_t ngx_lockbox_workflow_send(ngx_lockbox_workflow_call_t *call);
 static ngx_int_t ngx_lockbox_workflow_send_whole(
     ngx_lockbox_workflow_call_t *call);
 static void ngx_lockbox_workflow_answered(void *data,
-    const ngx_lockbox_reply_t *reply);
-static ngx_uint_t ngx_lockbox_workflow_unknown(
     const ngx_lockbox_reply_t *reply);
 static ngx_int_t ngx_lockbox_workflow_read(ngx_lockbox_workflow_call_t *call,
     const ngx_lockbox_reply_t *reply);
@@ -99,6 +94,11 @@ static ngx_int_t ngx_lockbox_workflow_actions(json_t *request,
 static ngx_int_t ngx_lockbox_workflow_at(const ngx_lockbox_reply_t *reply,
     size_t i, ngx_lockbox_resp_type_e type, ngx_lockbox_reply_t *element);
 static void ngx_lockbox_workflow_cleanup(void *data);
+
+
+static const ngx_str_t  ngx_lockbox_workflow_script = {
+    sizeof(ngx_lockbox_workflow_lua), (u_char *) ngx_lockbox_workflow_lua
+};
 
 
 static const ngx_lockbox_workflow_form_t  ngx_lockbox_workflow_forms[] = {
@@ -145,7 +145,8 @@ ngx_lockbox_workflow_run(ngx_lockbox_redis_t *redis, ngx_pool_t *pool,
     call->handler = handler;
     call->data = data;
 
-    if (ngx_lockbox_workflow_sha(call->sha) != NGX_OK
+    if (ngx_lockbox_script_sha(&ngx_lockbox_workflow_script, call->sha)
+        != NGX_OK
         || ngx_lockbox_json_dump(pool, args, &call->argv[4]) != NGX_OK)
     {
         return NULL;
@@ -153,7 +154,7 @@ ngx_lockbox_workflow_run(ngx_lockbox_redis_t *redis, ngx_pool_t *pool,
 
     ngx_str_set(&call->argv[0], "EVALSHA");
     call->argv[1].data = call->sha;
-    call->argv[1].len = NGX_LOCKBOX_WORKFLOW_SHA;
+    call->argv[1].len = NGX_LOCKBOX_SCRIPT_SHA;
     ngx_str_set(&call->argv[2], "0");
     call->argv[3].data = (u_char *) action;
     call->argv[3].len = ngx_strlen(action);
@@ -205,25 +206,6 @@ ngx_lockbox_workflow_form(const char *action)
 
 
 static ngx_int_t
-ngx_lockbox_workflow_sha(u_char *sha)
-{
-    u_char    digest[EVP_MAX_MD_SIZE];
-    unsigned  len;
-
-    if (EVP_Digest(ngx_lockbox_workflow_lua, sizeof(ngx_lockbox_workflow_lua),
-                   digest, &len, EVP_sha1(), NULL)
-        != 1)
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_hex_dump(sha, digest, NGX_LOCKBOX_WORKFLOW_SHA / 2);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 ngx_lockbox_workflow_send(ngx_lockbox_workflow_call_t *call)
 {
     call->command = ngx_lockbox_redis_send(call->redis, call->argv,
@@ -245,8 +227,7 @@ ngx_lockbox_workflow_send_whole(ngx_lockbox_workflow_call_t *call)
     call->whole = 1;
 
     ngx_str_set(&call->argv[0], "EVAL");
-    call->argv[1].data = (u_char *) ngx_lockbox_workflow_lua;
-    call->argv[1].len = sizeof(ngx_lockbox_workflow_lua);
+    call->argv[1] = ngx_lockbox_workflow_script;
 
     return ngx_lockbox_workflow_send(call);
 }
@@ -259,7 +240,7 @@ ngx_lockbox_workflow_answered(void *data, const ngx_lockbox_reply_t *reply)
 
     call->command = NULL;
 
-    if (ngx_lockbox_workflow_unknown(reply)
+    if (ngx_lockbox_script_unknown(reply)
         && ngx_lockbox_workflow_send_whole(call) == NGX_OK)
     {
         return;
@@ -271,18 +252,6 @@ ngx_lockbox_workflow_answered(void *data, const ngx_lockbox_reply_t *reply)
     }
 
     call->handler(call->data, &call->result);
-}
-
-
-static ngx_uint_t
-ngx_lockbox_workflow_unknown(const ngx_lockbox_reply_t *reply)
-{
-    static const char  noscript[] = "NOSCRIPT";
-
-    return reply && reply->type == NGX_LOCKBOX_RESP_ERROR
-           && reply->text.len >= sizeof(noscript) - 1
-           && ngx_memcmp(reply->text.data, noscript, sizeof(noscript) - 1)
-              == 0;
 }
 
 

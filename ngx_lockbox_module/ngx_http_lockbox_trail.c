@@ -15,6 +15,7 @@
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_record.h"
 #include "ngx_lockbox_redis.h"
+#include "ngx_lockbox_script.h"
 #include "ngx_lockbox_text.h"
 #include "ngx_lockbox_trail.h"
 
@@ -31,7 +32,7 @@
  * records, which is what Redis by default puts into one block of a stream.
  */
 #define NGX_HTTP_LOCKBOX_TRAIL_RING   (4 * 1024 * 1024)
-#define NGX_HTTP_LOCKBOX_TRAIL_BATCH  65536
+#define NGX_HTTP_LOCKBOX_TRAIL_BATCH  16384
 #define NGX_HTTP_LOCKBOX_TRAIL_ENTRY  4096
 
 /* Bytes of a mark: its names, a tenant, three times and a number fit. */
@@ -61,7 +62,7 @@
 /* Random bytes in the name of a worker. */
 #define NGX_HTTP_LOCKBOX_TRAIL_RANDOM  8
 
-/* EVAL, script, number of keys, and what trail.lua takes */
+/* EVAL or EVALSHA, script, number of keys, and what trail.lua takes */
 #define NGX_HTTP_LOCKBOX_TRAIL_ARGC  9
 
 
@@ -71,6 +72,7 @@ typedef struct {
     ngx_lockbox_redis_t            *redis;
     ngx_http_lockbox_trail_conf_t  *conf;
     ngx_str_t                       name;
+    u_char                          sha[NGX_LOCKBOX_SCRIPT_SHA];
 
     /* the batch under way: its bytes, and "until" once it has arrived */
     ngx_lockbox_redis_command_t    *command;
@@ -93,6 +95,7 @@ typedef struct {
     ngx_log_t                      *log;
 
     unsigned                        known:1;   /* Redis has heard of us */
+    unsigned                        loaded:1;  /* ... and has the script */
     unsigned                        drains:1;
     unsigned                        refused:1; /* Redis did, and we said so */
 } ngx_http_lockbox_trail_worker_t;
@@ -138,6 +141,11 @@ static ngx_int_t ngx_http_lockbox_trail_name(ngx_pool_t *pool,
 static void ngx_http_lockbox_trail_exit_process(ngx_cycle_t *cycle);
 static void *ngx_http_lockbox_trail_create_conf(ngx_conf_t *cf);
 static char *ngx_http_lockbox_trail_init_conf(ngx_conf_t *cf, void *data);
+
+
+static const ngx_str_t  ngx_http_lockbox_trail_script = {
+    sizeof(ngx_lockbox_trail_lua), (u_char *) ngx_lockbox_trail_lua
+};
 
 
 static ngx_http_lockbox_bounds_t  ngx_http_lockbox_trail_bounds = {
@@ -478,9 +486,16 @@ ngx_http_lockbox_trail_send(ngx_http_lockbox_trail_worker_t *worker,
     value[2] = worker->conf->entries;
     value[3] = (int64_t) worker->conf->retention * 1000;
 
-    ngx_str_set(&argv[0], "EVAL");
-    argv[1].data = (u_char *) ngx_lockbox_trail_lua;
-    argv[1].len = sizeof(ngx_lockbox_trail_lua);
+    if (worker->loaded) {
+        ngx_str_set(&argv[0], "EVALSHA");
+        argv[1].data = worker->sha;
+        argv[1].len = NGX_LOCKBOX_SCRIPT_SHA;
+
+    } else {
+        ngx_str_set(&argv[0], "EVAL");
+        argv[1] = ngx_http_lockbox_trail_script;
+    }
+
     ngx_str_set(&argv[2], "0");
     argv[3] = worker->name;
 
@@ -519,6 +534,13 @@ ngx_http_lockbox_trail_shipped(void *data, const ngx_lockbox_reply_t *reply)
         return;
     }
 
+    if (ngx_lockbox_script_unknown(reply) && worker->loaded) {
+        worker->loaded = 0;
+        worker->known |= (worker->sent_until == 0);
+        ngx_http_lockbox_trail_ship(worker);
+        return;
+    }
+
     if (reply->type == NGX_LOCKBOX_RESP_ERROR) {
         ngx_http_lockbox_trail_refused(worker, &reply->text);
         return;
@@ -540,6 +562,7 @@ ngx_http_lockbox_trail_shipped(void *data, const ngx_lockbox_reply_t *reply)
 
     worker->heard = ngx_current_msec;
     worker->known = worker->sent_until != 0;
+    worker->loaded = 1;
     worker->refused = 0;
 
     if (worker->known) {
@@ -612,7 +635,9 @@ ngx_http_lockbox_trail_init_process(ngx_cycle_t *cycle)
 
     if (worker == NULL
         || memory == NULL
-        || ngx_http_lockbox_trail_name(cycle->pool, &worker->name) != NGX_OK)
+        || ngx_http_lockbox_trail_name(cycle->pool, &worker->name) != NGX_OK
+        || ngx_lockbox_script_sha(&ngx_http_lockbox_trail_script, worker->sha)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }

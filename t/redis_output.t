@@ -28,7 +28,6 @@ my $BATCH = 60_000;
 
 my $BY_HASH = qr/^EVALSHA \S+ 0 show /;
 my $WHOLE = qr/^EVAL \S.* 0 show /s;
-my $SHIPS = qr/^EVAL -- Appends/;
 my $NO_SCRIPT = "-NOSCRIPT No matching script.\r\n";
 
 my $t = Test::Lockbox->new;

@@ -13,7 +13,6 @@ use Test::Lockbox::Admin;
 use Test::Lockbox::FakeRedis;
 use Test::Lockbox::Trail;
 
-my $SHIPS = qr/^EVAL -- Appends/;
 my $PATIENT = 'timeout=60s connect_timeout=60s';
 my $HASTY = 'timeout=300ms connect_timeout=300ms';
 

@@ -12,7 +12,7 @@
  *        others get their line end
  */
 
-/* links: ngx_lockbox_resp.c ngx_lockbox_store.c ngx_lockbox_workflow.c */
+/* links: ngx_lockbox_resp.c ngx_lockbox_script.c ngx_lockbox_store.c ngx_lockbox_workflow.c */
 /* links: ngx_lockbox_json.c */
 
 #include "ngx_lockbox_resp.h"

@@ -4,7 +4,7 @@
  * having left.
  */
 
-/* links: ngx_lockbox_workflow.c ngx_lockbox_json.c ngx_lockbox_resp.c */
+/* links: ngx_lockbox_workflow.c ngx_lockbox_json.c ngx_lockbox_resp.c ngx_lockbox_script.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>

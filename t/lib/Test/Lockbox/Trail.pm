@@ -12,8 +12,11 @@ use Test::More ();
 use Test::Lockbox::Admin;
 
 our @EXPORT = qw(
-    stream_key streams trail entries lines_of workers complete complete_last
+    $SHIPS stream_key streams trail entries lines_of workers complete complete_last
 );
+
+# What a worker sends to Redis, whole or by the digest of the script.
+our $SHIPS = qr/^EVAL(?: -- Appends|SHA [0-9a-f]{40} 0 [0-9a-f]{16}-\d)/;
 
 my $JSON = JSON::PP->new->utf8;
 
