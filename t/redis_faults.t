@@ -193,7 +193,8 @@ sub answers {
 sub asked {
     return $fake->seen(qr/^(?!CONNECT|CLIENT|AUTH|SELECT|SUBSCRIBE|PING
                               |DEL\ lockbox:heartbeat|EVAL.*\ 0\ due[ ]
-                              |EVAL\ --\ Appends)/sx);
+                              |EVAL\ --\ Appends
+                              |EVALSHA\ [0-9a-f]{40}\ 0\ [0-9a-f]{16}-\d)/sx);
 }
 
 # What becomes of a call, or of a request with that grant, once Redis can be
