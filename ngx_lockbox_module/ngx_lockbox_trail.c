@@ -24,8 +24,10 @@ static u_char *ngx_lockbox_trail_begin(ngx_lockbox_trail_t *trail,
 static u_char *ngx_lockbox_trail_room(ngx_lockbox_trail_t *trail, size_t len);
 static size_t ngx_lockbox_trail_behind(const ngx_lockbox_trail_t *trail);
 static void ngx_lockbox_trail_close(ngx_lockbox_trail_t *trail);
+static u_char *ngx_lockbox_trail_write(u_char *p, size_t digits,
+    size_t number);
 static size_t ngx_lockbox_trail_size(const u_char *entry);
-static ngx_uint_t ngx_lockbox_trail_records(const u_char *entry);
+static size_t ngx_lockbox_trail_read(const u_char *p, size_t digits);
 static ngx_lockbox_trail_loss_t *ngx_lockbox_trail_place(
     ngx_lockbox_trail_t *trail, const ngx_str_t *tenant);
 
@@ -144,11 +146,37 @@ ngx_lockbox_trail_behind(const ngx_lockbox_trail_t *trail)
 static void
 ngx_lockbox_trail_close(ngx_lockbox_trail_t *trail)
 {
-    if (trail->open != NULL) {
-        (void) ngx_sprintf(trail->open, "%04ui %07uz ", trail->count,
-                           (size_t) (trail->last - trail->open));
-        trail->open = NULL;
+    u_char  *p;
+
+    p = trail->open;
+
+    if (p == NULL) {
+        return;
     }
+
+    p = ngx_lockbox_trail_write(p, NGX_LOCKBOX_TRAIL_COUNT, trail->count);
+    *p++ = ' ';
+    p = ngx_lockbox_trail_write(p, NGX_LOCKBOX_TRAIL_SIZE,
+                                (size_t) (trail->last - trail->open));
+    *p = ' ';
+
+    trail->open = NULL;
+}
+
+
+/* All digits, with zeros in front. */
+
+static u_char *
+ngx_lockbox_trail_write(u_char *p, size_t digits, size_t number)
+{
+    size_t  i;
+
+    for (i = digits; i > 0; i--) {
+        p[i - 1] = (u_char) ('0' + number % 10);
+        number /= 10;
+    }
+
+    return p + digits;
 }
 
 
@@ -183,15 +211,23 @@ ngx_lockbox_trail_look(ngx_lockbox_trail_t *trail, size_t max,
 static size_t
 ngx_lockbox_trail_size(const u_char *entry)
 {
-    return (size_t) ngx_atoi((u_char *) entry + NGX_LOCKBOX_TRAIL_COUNT + 1,
-                             NGX_LOCKBOX_TRAIL_SIZE);
+    return ngx_lockbox_trail_read(entry + NGX_LOCKBOX_TRAIL_COUNT + 1,
+                                  NGX_LOCKBOX_TRAIL_SIZE);
 }
 
 
-static ngx_uint_t
-ngx_lockbox_trail_records(const u_char *entry)
+static size_t
+ngx_lockbox_trail_read(const u_char *p, size_t digits)
 {
-    return (ngx_uint_t) ngx_atoi((u_char *) entry, NGX_LOCKBOX_TRAIL_COUNT);
+    size_t  i, number;
+
+    number = 0;
+
+    for (i = 0; i < digits; i++) {
+        number = number * 10 + (size_t) (p[i] - '0');
+    }
+
+    return number;
 }
 
 
@@ -203,7 +239,8 @@ ngx_lockbox_trail_take(ngx_lockbox_trail_t *trail, size_t len)
     end = trail->pos + len;
 
     while (trail->pos < end) {
-        trail->number += ngx_lockbox_trail_records(trail->pos);
+        trail->number += ngx_lockbox_trail_read(trail->pos,
+                                                NGX_LOCKBOX_TRAIL_COUNT);
         trail->pos += ngx_lockbox_trail_size(trail->pos);
     }
 

@@ -24,6 +24,7 @@ file();
 
 answers();
 refusals();
+forgotten();
 silence();
 something_else();
 full();
@@ -106,6 +107,33 @@ sub refusals {
         $fake->rules;
         complete('acme', '... and afterwards each record is there, once');
     }
+}
+
+# Redis may forget scripts at any time.
+sub forgotten {
+    records_more();
+    complete('acme', 'while Redis has the script');
+    $fake->forget;
+    records_more();
+    $fake->await($SHIPS, 1);
+    complete('acme', '... which is named');
+    is(scalar $fake->seen(qr/^EVAL -- Appends/), 0, '... and not sent again');
+
+    redis('SCRIPT', 'FLUSH');
+    $fake->forget;
+    records_more();
+    complete('acme', 'a script that Redis has forgotten: each record, once');
+    is(scalar $fake->seen(qr/^EVAL -- Appends/), 1, '... is sent once');
+
+    # no answer to the whole script
+    $fake->rules(rule("-NOSCRIPT No matching script.\r\n"));
+    $fake->forget;
+    records_more();
+    $fake->await($SHIPS, 4);
+    is(logged(qr/does not take audit records: NOSCRIPT/), 1,
+       'a Redis that wants no script is said once');
+    $fake->rules;
+    complete('acme', '... and then each record is there, once');
 }
 
 # Redis has the batch, and says nothing until the worker has given up.

@@ -12,8 +12,8 @@
  *        others get their line end
  */
 
-/* links: ngx_lockbox_resp.c ngx_lockbox_script.c ngx_lockbox_store.c ngx_lockbox_workflow.c */
-/* links: ngx_lockbox_json.c */
+/* links: ngx_lockbox_resp.c ngx_lockbox_script.c ngx_lockbox_store.c */
+/* links: ngx_lockbox_workflow.c ngx_lockbox_json.c */
 
 #include "ngx_lockbox_resp.h"
 #include "ngx_lockbox_store.h"
@@ -96,17 +96,6 @@ ngx_lockbox_redis_reject(ngx_lockbox_redis_t *redis, const char *fault)
 {
     (void) redis;
     (void) fault;
-}
-
-
-u_char *
-ngx_hex_dump(u_char *dst, u_char *src, size_t len)
-{
-    (void) src;
-
-    ngx_memset(dst, '0', 2 * len);
-
-    return dst + 2 * len;
 }
 
 

@@ -320,6 +320,20 @@ ngx_strncasecmp(u_char *s1, u_char *s2, size_t n)
 }
 
 
+u_char *
+ngx_hex_dump(u_char *dst, u_char *src, size_t len)
+{
+    static const char  digits[] = "0123456789abcdef";
+
+    while (len--) {
+        *dst++ = digits[*src >> 4];
+        *dst++ = digits[*src++ & 0xf];
+    }
+
+    return dst;
+}
+
+
 ngx_int_t
 ngx_hextoi(u_char *line, size_t n)
 {

@@ -14,19 +14,23 @@
 #include "tap.h"
 
 
-#define RING    64
+#define RING    128
+#define SHARE   48
 #define ROUNDS  200000
+
+/* count, size, sign and line feed: 15 bytes, and the tenant's */
 
 
 static ngx_lockbox_trail_t  trail;
 static u_char               memory[RING];
+static u_char               large[NGX_LOCKBOX_TRAIL_ENTRY + 1000];
 
 
 static void
 begin(void)
 {
     ngx_memset(&trail, 0xa5, sizeof(trail));
-    ngx_lockbox_trail_init(&trail, memory, RING);
+    ngx_lockbox_trail_init(&trail, memory, RING, SHARE);
 }
 
 
@@ -42,17 +46,17 @@ put(const char *tenant, ngx_uint_t begins, const char *record)
 }
 
 
-/* The lines that are looked at are "want", and all there is if "all" says. */
+/* The entries that are looked at are "want", and all there is if "all". */
 
 static void
 looks(size_t max, const char *want, ngx_uint_t all, const char *name)
 {
-    ngx_str_t   lines;
+    ngx_str_t   entries;
     ngx_uint_t  said;
 
-    said = ngx_lockbox_trail_look(&trail, max, &lines);
+    said = ngx_lockbox_trail_look(&trail, max, &entries);
 
-    is_text(&lines, want, "%s", name);
+    is_text(&entries, want, "%s", name);
     is(said, all, "%s: %s", name, all ? "all there is" : "not all");
 }
 
@@ -66,18 +70,21 @@ order(void)
 
     is(put("acme", 1, "{1}\n"), NGX_OK, "the first one");
     is(put("globex", 0, "{22}\n"), NGX_OK, "the second one");
+    is(ngx_lockbox_trail_left(&trail), 49, "so many bytes wait");
 
-    looks(100, "+acme {1}\n-globex {22}\n", 1, "both, in order");
-    is(ngx_lockbox_trail_left(&trail), 23, "so many bytes wait");
+    looks(100, "0001 0000023 +acme\n{1}\n0001 0000026 -globex\n{22}\n", 1,
+          "both, in order");
+    is(ngx_lockbox_trail_left(&trail), 49, "... still");
     is(trail.number, 1, "they count from 1");
 
     is(put("a", 1, "{3}\n"), NGX_OK, "one more meanwhile");
-    ngx_lockbox_trail_take(&trail, 23);
+    ngx_lockbox_trail_take(&trail, 49);
 
-    looks(100, "+a {3}\n", 1, "what was taken off is gone, nothing else");
+    looks(100, "0001 0000020 +a\n{3}\n", 1,
+          "what was taken off is gone, nothing else");
     is(trail.number, 3, "the third one");
 
-    ngx_lockbox_trail_take(&trail, 7);
+    ngx_lockbox_trail_take(&trail, 20);
     looks(100, "", 1, "nothing is left");
     is(trail.number, 4, "the next one will be the fourth");
     ok(trail.last == memory, "an empty ring begins at its beginning");
@@ -85,23 +92,146 @@ order(void)
 
 
 static void
+sharing(void)
+{
+    begin();
+    (void) put("a", 0, "{1}\n");
+    (void) put("a", 0, "{2}\n");
+    (void) put("a", 1, "{3}\n");
+    (void) put("a", 0, "{4}\n");
+
+    looks(100, "0004 0000032 +a\n{1}\n{2}\n{3}\n{4}\n", 1,
+          "those of one tenant share an entry");
+    looks(100, "0004 0000032 +a\n{1}\n{2}\n{3}\n{4}\n", 1, "... again");
+
+    (void) put("a", 0, "{5}\n");
+    looks(100, "0004 0000032 +a\n{1}\n{2}\n{3}\n{4}\n0001 0000020 -a\n{5}\n",
+          1, "which stays as it is once it was looked at");
+
+    ngx_lockbox_trail_take(&trail, 32);
+    is(trail.number, 5, "four of them");
+    ngx_lockbox_trail_take(&trail, 20);
+    is(trail.number, 6, "and one");
+
+    begin();
+    (void) put("a", 0, "{1}\n");
+    (void) put("b", 0, "{2}\n");
+    (void) put("a", 0, "{3}\n");
+    looks(100, "0001 0000020 -a\n{1}\n0001 0000020 -b\n{2}\n"
+          "0001 0000020 -a\n{3}\n", 1, "nobody shares with another tenant");
+
+    begin();
+    (void) put("a", 0, "{1}\n");
+    (void) put("ab", 0, "{2}\n");
+    (void) put("a", 0, "{3}\n");
+    looks(100, "0001 0000020 -a\n{1}\n0001 0000021 -ab\n{2}\n"
+          "0001 0000020 -a\n{3}\n", 1, "... whose name begins alike");
+}
+
+
+static void
+limits(void)
+{
+    begin();
+    (void) put("a", 0, "{1............}\n");
+    (void) put("a", 0, "{2............}\n");
+    looks(100, "0002 0000048 -a\n{1............}\n{2............}\n", 1,
+          "as much as may be shared");
+
+    begin();
+    (void) put("a", 0, "{1............}\n");
+    (void) put("a", 0, "{2.............}\n");
+    looks(100, "0001 0000032 -a\n{1............}\n"
+          "0001 0000033 -a\n{2.............}\n", 1, "a byte more");
+
+    begin();
+    (void) put("a", 0, "{......................................}\n");
+    looks(100, "0001 0000057 -a\n"
+          "{......................................}\n", 1,
+          "one alone may be longer");
+}
+
+
+/* As many as the header can count, and as long as it can say. */
+
+static void
+largest(void)
+{
+    size_t      left;
+    ngx_str_t   tenant, record, entries;
+    ngx_uint_t  i;
+
+    tenant = ngx_shim_str("a");
+    record = ngx_shim_str("\n");
+
+    ngx_lockbox_trail_init(&trail, large, sizeof(large), sizeof(large));
+
+    for (i = 0; i < 10000; i++) {
+        (void) ngx_lockbox_trail_put(&trail, &tenant, 0, &record);
+    }
+
+    (void) ngx_lockbox_trail_look(&trail, 1, &entries);
+    is(entries.len, 16 + 9999, "9999 records in an entry, and no more");
+    ok(ngx_memcmp(entries.data, "9999 0010015 -a\n", 16) == 0,
+       "... which it says");
+    ngx_lockbox_trail_take(&trail, entries.len);
+    is(trail.number, 10000, "... and counts");
+    (void) ngx_lockbox_trail_look(&trail, 1, &entries);
+    is(entries.len, 17, "the next one is another's");
+
+    ngx_lockbox_trail_init(&trail, large, sizeof(large), sizeof(large));
+
+    record.len = NGX_LOCKBOX_TRAIL_ENTRY - 16;
+    record.data = malloc(record.len + 1);
+
+    if (record.data == NULL) {
+        ok(0, "memory");
+        return;
+    }
+
+    ngx_memset(record.data, 'x', record.len + 1);
+    record.data[record.len - 1] = LF;
+
+    is(ngx_lockbox_trail_put(&trail, &tenant, 0, &record), NGX_OK,
+       "the longest entry");
+    (void) ngx_lockbox_trail_look(&trail, 1, &entries);
+    ok(ngx_memcmp(entries.data, "0001 9999999 -a\n", 16) == 0, "... it says");
+    ngx_lockbox_trail_take(&trail, entries.len);
+    left = ngx_lockbox_trail_left(&trail);
+    is(left, 0, "... and all of it goes");
+
+    record.data[record.len - 1] = 'x';
+    record.data[record.len++] = LF;
+    is(ngx_lockbox_trail_put(&trail, &tenant, 0, &record), NGX_DECLINED,
+       "a byte more than an entry can have");
+
+    free(record.data);
+}
+
+
+static void
 batches(void)
 {
+    static const char  one[] = "0001 0000020 +a\n{1}\n";
+    static const char  two[] = "0001 0000020 +a\n{1}\n0001 0000021 +b\n{22}\n";
+    static const char  all[] = "0001 0000020 +a\n{1}\n0001 0000021 +b\n{22}\n"
+                               "0001 0000020 +c\n{3}\n";
+
     begin();
     (void) put("a", 1, "{1}\n");
     (void) put("b", 1, "{22}\n");
     (void) put("c", 1, "{3}\n");
 
-    looks(22, "+a {1}\n+b {22}\n+c {3}\n", 1, "room for exactly three");
-    looks(21, "+a {1}\n+b {22}\n", 0, "for less");
-    looks(15, "+a {1}\n+b {22}\n", 0, "for exactly two");
-    looks(14, "+a {1}\n", 0, "for one and a half");
-    looks(7, "+a {1}\n", 0, "for one");
-    looks(6, "+a {1}\n", 0, "one at least");
-    looks(1, "+a {1}\n", 0, "however small it should be");
+    looks(61, all, 1, "room for exactly three");
+    looks(60, two, 0, "for less");
+    looks(41, two, 0, "for exactly two");
+    looks(40, one, 0, "for one and a half");
+    looks(20, one, 0, "for one");
+    looks(19, one, 0, "one at least");
+    looks(1, one, 0, "however small it should be");
 
-    ngx_lockbox_trail_take(&trail, 15);
-    looks(1, "+c {3}\n", 1, "the last one, at least");
+    ngx_lockbox_trail_take(&trail, 41);
+    looks(1, "0001 0000020 +c\n{3}\n", 1, "the last one, at least");
 }
 
 
@@ -110,53 +240,85 @@ wrapping(void)
 {
     begin();
 
-    /* 3 x 20 bytes of 64 */
+    /* 3 x 36 bytes of 128 */
 
-    is(put("a", 0, "{1.............}\n"), NGX_OK, "one");
-    is(put("b", 0, "{2.............}\n"), NGX_OK, "two");
-    is(put("c", 0, "{3.............}\n"), NGX_OK, "three");
-    is(put("d", 0, "{4.............}\n"), NGX_DECLINED, "no more");
-    is(put("d", 0, "\n"), NGX_OK, "but for what fits to the last byte");
-    is(ngx_lockbox_trail_left(&trail), 64, "it is full");
+    is(put("a", 0, "{1................}\n"), NGX_OK, "one");
+    is(put("b", 0, "{2................}\n"), NGX_OK, "two");
+    is(put("c", 0, "{3................}\n"), NGX_OK, "three");
+    is(put("d", 0, "{4..}\n"), NGX_DECLINED, "no more");
+    is(put("d", 0, "{4}\n"), NGX_OK, "but for what fits to the last byte");
+    is(ngx_lockbox_trail_left(&trail), 128, "it is full");
+    is(put("d", 0, "\n"), NGX_DECLINED, "of nothing else");
 
-    ngx_lockbox_trail_take(&trail, 20);
-    is(put("e", 0, "{5..............}\n"), NGX_DECLINED, "a byte too long");
-    is(put("e", 0, "{5.............}\n"), NGX_OK, "what fits before");
-    is(ngx_lockbox_trail_left(&trail), 64, "it is full again");
-    is(put("f", 0, "\n"), NGX_DECLINED, "of nothing else");
+    looks(36, "0001 0000036 -a\n{1................}\n", 0, "the first");
+    ngx_lockbox_trail_take(&trail, 36);
+    is(put("e", 0, "{5.................}\n"), NGX_DECLINED, "a byte too long");
+    is(put("e", 0, "{5................}\n"), NGX_OK, "what fits before");
+    is(ngx_lockbox_trail_left(&trail), 128, "it is full again");
+    is(put("e", 0, "\n"), NGX_DECLINED, "of nothing else, to share or not");
 
-    looks(100, "-b {2.............}\n-c {3.............}\n-d \n", 0,
+    looks(200, "0001 0000036 -b\n{2................}\n"
+          "0001 0000036 -c\n{3................}\n0001 0000020 -d\n{4}\n", 0,
           "up to the end of the memory");
-    ngx_lockbox_trail_take(&trail, 44);
-    looks(100, "-e {5.............}\n", 1, "and from its beginning");
+    ngx_lockbox_trail_take(&trail, 92);
+    looks(100, "0001 0000036 -e\n{5................}\n", 1,
+          "and from its beginning");
     is(trail.number, 5, "the fifth");
 
-    /* 40 bytes at the end, 20 at the beginning, and 20 between */
+    begin();
+    (void) put("a", 0, "{1................}\n");
+    (void) put("b", 0, "{2................}\n");
+    (void) put("c", 0, "{3................}\n");
+    is(put("d", 0, "\n"), NGX_OK, "an entry of the least size");
+    is(put("d", 0, "{}\n"), NGX_OK, "shared to the last byte");
+    is(put("d", 0, "\n"), NGX_DECLINED, "not beyond");
+
+    /* 36 bytes at the end, and what fits before them */
 
     begin();
-    (void) put("a", 0, "{1.............}\n");
-    (void) put("b", 0, "{2.............}\n");
-    (void) put("c", 0, "{3.............}\n");
-    ngx_lockbox_trail_take(&trail, 40);
-    is(put("d", 0, "{4.............}\n"), NGX_OK, "at the beginning");
-    is(put("e", 0, "{5..............}\n"), NGX_DECLINED, "not over the oldest");
-    is(put("e", 0, "{5.............}\n"), NGX_OK, "but up to it");
-    ngx_lockbox_trail_take(&trail, 20);
-    looks(100, "-d {4.............}\n-e {5.............}\n", 1, "both");
+    (void) put("a", 0, "{1................}\n");
+    (void) put("b", 0, "{2................}\n");
+    (void) put("c", 0, "{3................}\n");
+    looks(72, "0001 0000036 -a\n{1................}\n"
+          "0001 0000036 -b\n{2................}\n", 0, "two");
+    ngx_lockbox_trail_take(&trail, 72);
+    is(put("d", 0, "{4................}\n"), NGX_OK, "at the beginning");
+    is(put("d", 0, "{5......}\n"), NGX_OK, "shared");
+    is(put("e", 0, "{6.......}\n"), NGX_DECLINED, "not over the oldest");
+    is(put("e", 0, "{6......}\n"), NGX_OK, "but up to it");
+    ngx_lockbox_trail_take(&trail, 36);
+    looks(100, "0002 0000046 -d\n{4................}\n{5......}\n"
+          "0001 0000026 -e\n{6......}\n", 1, "both");
+
+    /* what cannot share any more goes to the beginning */
+
+    begin();
+    (void) put("a", 0, "{1................}\n");
+    (void) put("b", 0, "{2................}\n");
+    looks(36, "0001 0000036 -a\n{1................}\n", 0, "one of two");
+    ngx_lockbox_trail_take(&trail, 36);
+    (void) put("c", 0, "{3................................}\n");
+    is(put("c", 0, "{4..}\n"), NGX_OK, "at the beginning, in one of its own");
+    looks(200, "0001 0000036 -b\n{2................}\n"
+          "0001 0000052 -c\n{3................................}\n", 0,
+          "up to the end");
+    ngx_lockbox_trail_take(&trail, 88);
+    looks(200, "0001 0000022 -c\n{4..}\n", 1, "and the rest");
 }
 
 
-/* Many lines of all lengths, in and out, against a queue of their numbers. */
+/* Many records of all lengths, in and out, against a queue of their numbers. */
 
 static void
 everything(void)
 {
-    u_char      text[RING];
-    size_t      len, i, max;
+    u_char      text[RING], *p, *end;
+    size_t      len, max, size;
     uint64_t    in, out;
     uint32_t    random;
-    ngx_str_t   tenant, record, lines;
-    ngx_uint_t  good, lost, n;
+    ngx_int_t   count;
+    ngx_str_t   record, entries, tenants[2];
+    ngx_uint_t  good, lost, shared, n;
 
     begin();
 
@@ -164,20 +326,24 @@ everything(void)
     out = 0;
     lost = 0;
     good = 1;
+    shared = 0;
     random = 1;
-    tenant = ngx_shim_str("t");
+    tenants[0] = ngx_shim_str("t");
+    tenants[1] = ngx_shim_str("u");
 
-    for (n = 0; n < ROUNDS; n++) {
+    for (n = 0; n < ROUNDS || ngx_lockbox_trail_left(&trail) != 0; n++) {
         random = random * 1103515245 + 12345;
 
-        if ((random >> 16) % 3 != 0) {
+        if (n < ROUNDS && (random >> 16) % 4 != 0) {
             len = (random >> 20) % 40;
             ngx_memset(text, (int) ('0' + in % 64), len);
             text[len] = LF;
             record.data = text;
             record.len = len + 1;
 
-            if (ngx_lockbox_trail_put(&trail, &tenant, 0, &record) == NGX_OK) {
+            if (ngx_lockbox_trail_put(&trail, &tenants[in / 5 % 2], 0, &record)
+                == NGX_OK)
+            {
                 in++;
 
             } else {
@@ -188,36 +354,41 @@ everything(void)
         }
 
         max = (random >> 20) % RING;
-        (void) ngx_lockbox_trail_look(&trail, max, &lines);
+        (void) ngx_lockbox_trail_look(&trail, max, &entries);
 
         good = good && trail.number == out + 1;
+        size = 0;
 
-        for (i = 0; i < lines.len; i++) {
-            if (lines.data[i] == LF) {
-                out++;
+        for (p = entries.data; p < entries.data + entries.len; p = end) {
+            count = (ngx_int_t) strtoul((char *) p, NULL, 10);
+            size = strtoul((char *) p + 5, NULL, 10);
+            end = p + size;
+            shared += count > 1;
+            good = good && p[14] == "tu"[out / 5 % 2] && end[-1] == LF;
 
-            } else if (i > 2 && lines.data[i - 1] != LF
-                       && lines.data[i - 2] != LF && lines.data[i - 3] != LF)
-            {
-                good = good && lines.data[i] == '0' + out % 64;
+            for (p += 16; p < end; p++) {
+                if (*p == LF) {
+                    out++;
+                    count--;
+
+                } else {
+                    good = good && *p == '0' + out % 64;
+                }
             }
+
+            good = good && count == 0;
         }
 
-        good = good && (lines.len == 0 || lines.data[lines.len - 1] == LF);
+        good = good && (entries.len <= max || size == entries.len);
 
-        ngx_lockbox_trail_take(&trail, lines.len);
+        ngx_lockbox_trail_take(&trail, entries.len);
     }
 
-    while (ngx_lockbox_trail_left(&trail) != 0) {
-        (void) ngx_lockbox_trail_look(&trail, RING, &lines);
-        out += ngx_lockbox_trail_count(&lines);
-        ngx_lockbox_trail_take(&trail, lines.len);
-    }
-
-    ok(good, "every line was the next one, and whole");
+    ok(good, "every record was the next one, and whole");
     is(out, in, "none was lost on the way, or came twice");
     ok(in > ROUNDS / 10 && lost > ROUNDS / 10,
        "there was room at times, and none at others");
+    ok(shared > ROUNDS / 100, "many shared an entry");
 }
 
 
@@ -301,6 +472,9 @@ int
 main(void)
 {
     order();
+    sharing();
+    limits();
+    largest();
     batches();
     wrapping();
     everything();

@@ -4,7 +4,8 @@
  * having left.
  */
 
-/* links: ngx_lockbox_workflow.c ngx_lockbox_json.c ngx_lockbox_resp.c ngx_lockbox_script.c */
+/* links: ngx_lockbox_workflow.c ngx_lockbox_json.c ngx_lockbox_resp.c */
+/* links: ngx_lockbox_script.c */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
@@ -244,20 +245,6 @@ ngx_lockbox_redis_cancel(ngx_lockbox_redis_command_t *cancelled)
 {
     cancels++;
     cancelled->handler = NULL;
-}
-
-
-u_char *
-ngx_hex_dump(u_char *dst, u_char *src, size_t len)
-{
-    static const char  digits[] = "0123456789abcdef";
-
-    while (len--) {
-        *dst++ = digits[*src >> 4];
-        *dst++ = digits[*src++ & 0xf];
-    }
-
-    return dst;
 }
 
 
