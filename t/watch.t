@@ -269,8 +269,12 @@ sub refused {
         is(said($grant), '401 not_live', '... and a change counts at once');
 
         my $text = $reply =~ s/^-|\r\n//gr;
-        my @said = substr($t->read_file('error.log'), $from)
-            =~ /\[error\].*: (?=\Q$fault\E)(.*)/g;
+        my @said;
+
+        $t->wait_for(sub {
+            @said = substr($t->read_file('error.log'), $from)
+                =~ /\[error\].*: (?=\Q$fault\E)(.*)/g;
+        }, undef, 'a word on it');
 
         like($said[0], $fault eq $heartbeat ? qr/: "\Q$text\E"/ : qr/"watch"/,
              '... the log says why');
