@@ -270,7 +270,7 @@ sub whole_life {
         engineer_iss => 'https://vendor.example', engineer_sub => 'eve',
         justification => 'The inbox does not open', ticket => 'SR-4711',
         reason => 'customer_initiated_support', duration => $DURATION,
-        access => '[{"service":"mail"}]', decisions => 1,
+        access => $ACCESS, decisions => 1,
         'decision:0' => decision('engineer', 'engineer', 'request'),
         created_at => $fields->{created_at},
         answer_by => $fields->{answer_by},
