@@ -40,6 +40,7 @@
 
 struct control {
     int64_t  state;
+    int64_t  turn;          /* another one each time */
     int64_t  allowed;       /* bytes from that write on; -1: any number */
     int64_t  written;
     int64_t  refused;       /* writes, or parts of them, that were not taken */
@@ -58,8 +59,9 @@ struct interest {
 static struct control   *control;
 static struct interest   interests[FDS];
 
-/* the connection, and whether nginx waits for it to take more */
+/* the connection, of which turn, and whether nginx waits for it to take more */
 static int               watched = -1;
+static int64_t           turn;
 static int               full;
 
 static ssize_t (*real_writev)(int, const struct iovec *, int);
@@ -130,6 +132,13 @@ set(int64_t *p, int64_t value)
 
 
 static int
+is_watched(int fd)
+{
+    return fd >= 0 && fd == watched && turn == get(&control->turn);
+}
+
+
+static int
 is_unix(int fd)
 {
     socklen_t                len;
@@ -169,6 +178,7 @@ watch(int fd, const struct iovec *iov, int n)
     }
 
     watched = fd;
+    turn = get(&control->turn);
     full = 0;
 
     set(&control->pieces, n);
@@ -241,13 +251,13 @@ writev(int fd, const struct iovec *iov, int n)
 {
     find();
 
-    if (control && get(&control->state) == ARMED && is_unix(fd)
+    if (control && get(&control->state) == ARMED && fd < FDS && is_unix(fd)
         && has_text(iov, n))
     {
         watch(fd, iov, n);
     }
 
-    return fd == watched ? write_some(fd, iov, n) : real_writev(fd, iov, n);
+    return is_watched(fd) ? write_some(fd, iov, n) : real_writev(fd, iov, n);
 }
 
 
@@ -256,10 +266,10 @@ close(int fd)
 {
     find();
 
-    if (fd >= 0 && fd == watched) {
+    if (is_watched(fd)) {
+        set(&control->state, GONE);
         watched = -1;
         full = 0;
-        set(&control->state, GONE);
     }
 
     return real_close(fd);
@@ -300,7 +310,7 @@ wake(void)
 {
     struct interest  *interest;
 
-    if (room(1) == 1 && watched < FDS) {
+    if (!is_watched(watched) || room(1) == 1) {
         full = 0;
         interest = &interests[watched];
 

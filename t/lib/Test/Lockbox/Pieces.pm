@@ -14,12 +14,13 @@ use Test::Lockbox::Process qw(poll);
 my $SOURCE = abs_path(dirname(__FILE__) . '/../../pieces.c');
 
 # The "struct control" there: numbers, sizes, length and text.
-my $NUMBERS = 5;
+my $NUMBERS = 6;
 my $SIZES = 16;
 my $TEXT = 256;
 my $WORDS = $NUMBERS + $SIZES + 1;
 
-my %AT = (state => 0, allowed => 1, written => 2, refused => 3, pieces => 4);
+my %AT = (state => 0, turn => 1, allowed => 2, written => 3, refused => 4,
+          pieces => 5);
 my ($ARMED, $FOUND, $GONE) = (1, 2, 3);
 
 
@@ -57,8 +58,8 @@ sub hold {
     length $text <= $TEXT or die "too long: $text\n";
 
     $self->write_at(0, pack 'q', 0);
-    $self->write_at(1, pack 'q*', $bytes // 0, (0) x ($WORDS - 3),
-                    length $text);
+    $self->write_at(1, pack 'q*', ++$self->{turn}, $bytes // 0,
+                    (0) x ($WORDS - 4), length $text);
     $self->write_at($WORDS, $text);
     $self->write_at(0, pack 'q', $ARMED);
 }
