@@ -167,8 +167,15 @@ ngx_lockbox_redis_spare(ngx_lockbox_redis_command_t *command)
 
         command->awaited = 0;
         redis->awaited--;
-        redis->timer.cancelable = (redis->awaited == 0);
+        ngx_lockbox_redis_loosen(redis);
     }
+}
+
+
+void
+ngx_lockbox_redis_loosen(ngx_lockbox_redis_t *redis)
+{
+    redis->timer.cancelable = (redis->awaited == 0 && redis->out == NULL);
 }
 
 

@@ -92,7 +92,10 @@ ngx_lockbox_redis_command_t *ngx_lockbox_redis_send_lent(
     ngx_lockbox_redis_t *redis, const ngx_str_t *argv, size_t argc,
     ngx_lockbox_redis_handler_pt handler, void *data);
 
-/* A worker that drains need not stay for the answer to this command. */
+/*
+ * A worker that drains need not stay for the answer to this command, only, and
+ * no longer than its deadline, until what is on its way to Redis is written.
+ */
 void ngx_lockbox_redis_spare(ngx_lockbox_redis_command_t *command);
 
 /*

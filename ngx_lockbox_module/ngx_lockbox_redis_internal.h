@@ -157,6 +157,12 @@ ngx_lockbox_redis_command_t *ngx_lockbox_redis_command(
 /* The first one of a queue that is not empty. */
 ngx_lockbox_redis_command_t *ngx_lockbox_redis_head(ngx_queue_t *queue);
 
+/*
+ * Lets a worker that drains go if nobody waits and all is written: half of a
+ * command is none.  To be called when one of the two has changed.
+ */
+void ngx_lockbox_redis_loosen(ngx_lockbox_redis_t *redis);
+
 /* Takes the command out of the queue of those that are held. */
 void ngx_lockbox_redis_unhold(ngx_lockbox_redis_command_t *command);
 

@@ -225,6 +225,7 @@ ngx_lockbox_redis_flush(ngx_lockbox_redis_t *redis)
 
     if (left == NULL) {
         redis->out_last = &redis->out;
+        ngx_lockbox_redis_loosen(redis);
     }
 
     return NGX_OK;
@@ -292,4 +293,6 @@ ngx_lockbox_redis_discard(ngx_lockbox_redis_t *redis)
     redis->out = NULL;
     redis->out_last = &redis->out;
     redis->out_end = 0;
+
+    ngx_lockbox_redis_loosen(redis);
 }

@@ -18,7 +18,6 @@ package Test::Lockbox::FakeRedis;
 #     [ 'reply', 4 ]    only so many bytes of it, 0 for none
 #     [ 'taken' ]       waits until the peer has read everything sent so far
 #     [ 'wait', name ]  waits until release(name)
-#     [ 'deaf', name ]  reads nothing more until release(name)
 #     [ 'close' ]       closes the connection
 
 use strict;
@@ -27,10 +26,9 @@ use warnings;
 use Errno;
 use Exporter qw(import);
 use IO::Select;
-use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
-use Socket qw(:DEFAULT IPPROTO_TCP TCP_MAXSEG);
+use Socket;
 use Storable qw(freeze thaw);
 
 use Test::Lockbox::Process qw(poll);
@@ -41,37 +39,29 @@ our @EXPORT_OK = qw(halted taken);
 # What is wrong when the real Redis has closed a connection.
 my $CLOSED = "Redis closed\n";
 
-# TIOCOUTQ of Linux: how much of what was sent has not been read yet; and
-# FIONREAD: how much there is to read.
+# TIOCOUTQ of Linux: how much of what was sent has not been read yet.
 my $OUTQ = 0x5411;
-my $READABLE = 0x541b;
-
-# So little is there between it and its peers when it is narrow: some 40 KB,
-# most of them on the side of the peer.
-my $NARROW_BUFFER = 2048;
-my $NARROW_SEGMENT = 536;
 
 my %STEPS = (
     reply => \&play_reply, taken => \&play_taken, wait => \&play_wait,
-    deaf => \&play_deaf, close => \&play_close,
+    close => \&play_close,
 );
 
 
 # For the test
 
 # Starts it in that world.  Without "lease" it refuses the heartbeats, so that
-# nginx trusts nothing that it was told before and asks for each request.  With
-# "narrow", a port, it listens there, on a TCP socket that takes little at once.
+# nginx trusts nothing that it was told before and asks for each request.
 sub new {
     my ($class, $t, %options) = @_;
 
     my ($ours, $its) = IO::Socket->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC)
         or die "socketpair: $!\n";
     my $daemon = bless {
-        path => $t->testdir . '/fake.sock', narrow => $options{narrow},
+        path => $t->testdir . '/fake.sock',
         behind => $t->testdir . '/redis.sock',
         control => $its, standing => standing(%options), rules => [],
-        seen => [], released => {}, connections => {}, count => 0,
+        seen => [], torn => [], released => {}, connections => {}, count => 0,
     }, $class;
 
     # made before the fork, so that nobody waits for it
@@ -127,11 +117,18 @@ sub told {
         or die "$name does not listen\n";
 }
 
-# The bytes that peers of that name have sent and that it has not read.
-sub unheard {
+# The bytes of a command that has not come wholly, on connections of that name.
+sub begun {
     my ($self, $name) = @_;
 
-    return ($self->tell('unheard', $name))[0];
+    return ($self->tell('begun', $name))[0];
+}
+
+# The same of the connections that ended since forget(), one after the other.
+sub torn {
+    my ($self) = @_;
+
+    return $self->tell('torn');
 }
 
 # Closes the socket and all connections: whoever comes now is refused.
@@ -213,17 +210,11 @@ sub state_of {
 sub taken {
     my ($socket) = @_;
 
-    return bytes_of($socket, $OUTQ) == 0;
-}
+    my $unread = pack 'i', 0;
 
-sub bytes_of {
-    my ($socket, $queue) = @_;
+    ioctl $socket, $OUTQ, $unread or die "TIOCOUTQ: $!\n";
 
-    my $bytes = pack 'i', 0;
-
-    ioctl $socket, $queue, $bytes or die "ioctl: $!\n";
-
-    return unpack 'i', $bytes;
+    return unpack('i', $unread) == 0;
 }
 
 # One order to the daemon, and what it answers.
@@ -278,7 +269,7 @@ sub serve {
     while (1) {
         my $select = IO::Select->new($self->{control},
                                      $self->{listener} // (),
-                                     map { ($self->hears($_), behind($_)) }
+                                     map { ($_->{socket}, behind($_)) }
                                          $self->all);
         my $waiting = grep { $_->{untaken} } $self->all;
 
@@ -316,16 +307,6 @@ sub attend {
     {
         $self->overhear($listening);
     }
-}
-
-# The socket of the connection, unless it is deaf.
-sub hears {
-    my ($self, $connection) = @_;
-
-    my $name = $connection->{deaf};
-
-    return !defined $name || $self->{released}{$name}
-        ? $connection->{socket} : ();
 }
 
 # The socket of the real Redis, if there is one for that connection.
@@ -366,13 +347,19 @@ sub order_untold {
                   $self->named($name);
 }
 
-sub order_unheard {
+sub order_begun {
     my ($self, $name) = @_;
 
     my $bytes = 0;
-    $bytes += bytes_of($_->{socket}, $READABLE) for $self->named($name);
+    $bytes += length $_->{buffer} for $self->named($name);
 
     return $bytes;
+}
+
+sub order_torn {
+    my ($self) = @_;
+
+    return @{ $self->{torn} };
 }
 
 sub order_refuse {
@@ -402,6 +389,7 @@ sub order_forget {
     my ($self) = @_;
 
     $self->{seen} = [];
+    $self->{torn} = [];
 
     return;
 }
@@ -421,28 +409,10 @@ sub named {
 sub listen {
     my ($self) = @_;
 
-    return $self->listen_narrowly if $self->{narrow};
-
     unlink $self->{path};
     $self->{listener} = IO::Socket::UNIX->new(Local => $self->{path},
                                               Listen => 128)
         // die "listen on $self->{path}: $!\n";
-}
-
-# The options are set before the port is known, for connections inherit them.
-sub listen_narrowly {
-    my ($self) = @_;
-
-    socket my $listener, AF_INET, SOCK_STREAM, 0 or die "socket: $!\n";
-    setsockopt $listener, SOL_SOCKET, SO_REUSEADDR, 1;
-    setsockopt $listener, SOL_SOCKET, SO_RCVBUF, $NARROW_BUFFER;
-    setsockopt $listener, IPPROTO_TCP, TCP_MAXSEG, $NARROW_SEGMENT;
-    bind $listener, pack_sockaddr_in($self->{narrow}, INADDR_LOOPBACK)
-        or die "bind: $!\n";
-    CORE::listen $listener, 128 or die "listen: $!\n";
-
-    $self->{listener} = IO::Socket::INET->new_from_fd($listener, 'r+')
-        // die "listen: $!\n";
 }
 
 sub welcome {
@@ -604,14 +574,6 @@ sub play_wait {
     return $self->{released}{$name};
 }
 
-sub play_deaf {
-    my ($self, $connection, $words, $name) = @_;
-
-    $connection->{deaf} = $name;
-
-    return 1;
-}
-
 # The last step of all.
 sub play_close {
     my ($self, $connection) = @_;
@@ -624,6 +586,8 @@ sub play_close {
 sub drop {
     my ($self, $connection) = @_;
 
+    push @{ $self->{torn} }, length $connection->{buffer}
+        if length $connection->{buffer};
     delete $self->{connections}{ fileno $connection->{socket} };
     close $connection->{socket};
     $connection->{steps} = [];
