@@ -16,11 +16,13 @@ our $ID = '01900000-0000-7000-8000-000000000001';
 our $ANSWER_WITHIN = 3_600_000;
 our $LAPSES_WITHIN = 36_000_000;
 our $DURATION = 7200;
-our $ACCESS = '[{"service":"mail","methods":["GET"],"paths":["/"],"labels":[]}]';
+our $ACCESS = '[{"service":"mail","methods":["GET"],"paths":["/"],'
+              . '"labels":[]}]';
 our $RETENTION = 86_400_000;
 
 our @EXPORT = qw(
-    $ID $ACCESS $ANSWER_WITHIN $LAPSES_WITHIN $DURATION $RETENTION %ACTOR %BLIND %STATE
+    $ID $ACCESS $ANSWER_WITHIN $LAPSES_WITHIN $DURATION $RETENTION %ACTOR
+    %BLIND %STATE
     start call_as fresh overdue id evaluated called file decision step_args
     step did sweep swept due listed pages send_call
     redis request_key live_key stored deadline kept_until live_until events
@@ -271,6 +273,7 @@ sub decision {
         stage => $stage, decision => $decision,
         by => { map { $_ => $ACTOR{$who}{$_} } qw(iss sub) },
         comment => 'as agreed', seal => 'eyJ.eyJ.sig',
+        at => '2026-01-01T00:00:00.000Z',
     }));
 }
 
