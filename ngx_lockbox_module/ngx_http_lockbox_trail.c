@@ -32,7 +32,7 @@
  * records, which is what Redis by default puts into one block of a stream.
  */
 #define NGX_HTTP_LOCKBOX_TRAIL_RING   (4 * 1024 * 1024)
-#define NGX_HTTP_LOCKBOX_TRAIL_BATCH  16384
+#define NGX_HTTP_LOCKBOX_TRAIL_BATCH  32768
 #define NGX_HTTP_LOCKBOX_TRAIL_ENTRY  4096
 
 /* Bytes of a mark: its names, a tenant, three times and a number fit. */
