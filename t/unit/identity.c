@@ -473,6 +473,7 @@ test_customer_of(void)
     ngx_str_t                  tenant, iss;
     ngx_uint_t                 j, named;
     const possible_t          *row;
+    ngx_lockbox_issuers_t      some;
     ngx_lockbox_token_rule_t  *rules;
 
     rules = issuers.rules.elts;
@@ -493,6 +494,14 @@ test_customer_of(void)
     }
 
     tenant = ngx_shim_str("acme");
+    some = issuers;
+    some.issuers.elts = (ngx_lockbox_issuer_t *) issuers.issuers.elts
+                        + CUSTOMERS;
+    some.issuers.nelts = 1;
+    some.rules.elts = &rules[CUSTOMERS];
+    is(ngx_lockbox_identity_customer_of(&some, &rules[CUSTOMERS].issuer,
+                                        &tenant), 1, "the first of all");
+
     iss = ngx_shim_str("https://nobody.example");
     is(ngx_lockbox_identity_customer_of(&issuers, &iss, &tenant), 0,
        "an issuer that is none");
@@ -624,7 +633,8 @@ main(void)
     test_names();
 
     text = token_of(pool, CUSTOMERS, "JWT",
-                    "\"roles\":\"approver\",\"tenant_id\":\"acme\"");
+                    "\"roles\":\"approver\",\"tenant_id\":\"acme\","
+                    "\"acr\":\"gold\"");
     ok(ngx_shim_walk(open_text, &text) > 10, "nothing goes without memory");
     ok(oom_walk(open_libraries, &text, 1) > 50, "nor OpenSSL without");
 

@@ -351,6 +351,7 @@ test_random(void)
     is_text(&text, "017f22e2-79b0-7677-8899-aabbccddeeff", "the last of it");
 
     method.bytes = no_bytes;
+    stock.left = 1;
     is(ngx_lockbox_id_create(id, msec, &stock), NGX_ERROR,
        "no id without another stock");
     is(stock.left, 0, "and none of the old one");

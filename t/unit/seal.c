@@ -656,6 +656,119 @@ test_policies(ngx_pool_t *pool)
 }
 
 
+/*
+ * What stands between filing and last step, where less is compared with what
+ * is at hand: one claim is another or none.
+ */
+
+typedef struct {
+    const char  *claim;
+    const char  *value;         /* JSON; NULL: without it */
+    ngx_int_t    want;
+} claim_t;
+
+
+static const claim_t  middle[] = {
+    { "nothing", NULL, NGX_OK },
+    { "request", NULL, NGX_DECLINED },
+    { "tenant", NULL, NGX_DECLINED },
+    { "engineer_iss", NULL, NGX_DECLINED },
+    { "engineer_sub", NULL, NGX_DECLINED },
+    { "access_hash", NULL, NGX_DECLINED },
+    { "access_hash", "\"any\"", NGX_OK },
+    { "text_hash", NULL, NGX_DECLINED },
+    { "stage", NULL, NGX_DECLINED },
+    { "decision", NULL, NGX_DECLINED },
+    { "by_iss", NULL, NGX_DECLINED },
+    { "sub", NULL, NGX_DECLINED },
+    { "token_hash", NULL, NGX_DECLINED },
+    { "version", NULL, NGX_DECLINED },
+    { "duration", NULL, NGX_DECLINED },
+    { "duration", "1", NGX_OK },
+    { "at", NULL, NGX_DECLINED },
+    { "acr", NULL, NGX_OK },
+    { "acr", "\"\"", NGX_DECLINED },
+    { "acr", "1", NGX_DECLINED },
+    { "auth_time", NULL, NGX_OK },
+    { "auth_time", "0", NGX_DECLINED },
+    { "auth_time", "-1", NGX_DECLINED },
+    { "auth_time", "\"1\"", NGX_DECLINED },
+    { "customers", "1", NGX_OK },
+    { "customers", "0", NGX_DECLINED },
+    { "customers", "-1", NGX_DECLINED },
+    { "customers", "1.5", NGX_DECLINED },
+    { "prev", NULL, NGX_DECLINED }
+};
+
+
+static void
+test_middle(ngx_pool_t *pool)
+{
+    size_t                     i;
+    json_t                    *claims;
+    ngx_str_t                  texts[SEALS];
+    const claim_t             *row;
+    ngx_lockbox_seal_t         seals[SEALS];
+    ngx_lockbox_token_t        token;
+    ngx_lockbox_token_rule_t   rule;
+
+    ngx_memzero(&rule, sizeof(rule));
+    rule.typ = NGX_LOCKBOX_SEAL_TYP;
+    rule.issuer = ngx_shim_str(ISSUER);
+    rule.audience = rule.issuer;
+    rule.keys = &keys;
+    rule.max_life = 60 * DAY;
+
+    for (i = 0; i < sizeof(middle) / sizeof(claim_t); i++) {
+        row = &middle[i];
+        make_seals(seals);
+        sign_seals(pool, seals, 2, texts);
+
+        is(ngx_lockbox_token_open(pool, &rule, 1, &texts[1], NOW, &token),
+           NGX_LOCKBOX_ALLOW, "a seal");
+        ok(json_object_get(token.claims, "customers") == NULL
+           && json_object_get(token.claims, "policy_version") == NULL,
+           "nothing is said of no policy");
+
+        claims = json_deep_copy(token.claims);
+
+        if (row->value == NULL) {
+            (void) json_object_del(claims, row->claim);
+        } else {
+            (void) json_object_set_new(claims, row->claim,
+                                       json_loads(row->value,
+                                                  JSON_DECODE_ANY, NULL));
+        }
+
+        (void) ngx_lockbox_token_sign(pool, key, NGX_LOCKBOX_SEAL_TYP, claims,
+                                      &texts[1]);
+        json_decref(claims);
+
+        (void) ngx_lockbox_base64url_sha256(pool, &texts[1],
+                                            &seals[LAST].prev);
+        (void) ngx_lockbox_seal_sign(pool, key, &rule.issuer, &seals[LAST],
+                                     &texts[LAST]);
+
+        is(open_texts(pool, texts, SEALS), row->want, "%s: %s", row->claim,
+           row->value ? row->value : "missing");
+    }
+}
+
+
+/* Of memory that has nothing before it. */
+
+static void
+test_none_approved(void)
+{
+    ngx_lockbox_seal_t  *none;
+
+    none = malloc(1);
+    ok(none != NULL && ngx_lockbox_seal_approved(none, 0, 0, 0) == NULL,
+       "no seal, no approval");
+    free(none);
+}
+
+
 static void
 test_empty(ngx_pool_t *pool)
 {
@@ -1172,6 +1285,8 @@ main(void)
     test_extension(pool);
     test_followers(pool);
     test_changes(pool);
+    test_middle(pool);
+    test_none_approved();
     test_empty(pool);
     test_orders(pool);
     test_genuine(pool);
