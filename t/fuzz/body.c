@@ -85,6 +85,38 @@ is_hiding(const char *text)
 }
 
 
+/* Nothing but what Unicode calls white space, or a pattern without a dot. */
+
+static ngx_uint_t
+is_blank(const char *text)
+{
+    size_t       i;
+    const char  *p, *end;
+
+    static const char *const  blanks[] = {
+        " ", "\n", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+        "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+        "\u202f", "\u205f", "\u2800", "\u3000"
+    };
+
+    for (p = text; *p; p = end) {
+        end = p;
+
+        for (i = 0; i < sizeof(blanks) / sizeof(blanks[0]); i++) {
+            if (strncmp(p, blanks[i], strlen(blanks[i])) == 0) {
+                end = p + strlen(blanks[i]);
+            }
+        }
+
+        if (end == p) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /* A token, by the spans of the C library. */
 
 static ngx_uint_t
@@ -142,7 +174,8 @@ is_prose(const json_t *body, const char *name, size_t min, size_t max)
 
     p = json_string_value(json_object_get(body, name));
 
-    return n >= min && n <= max && !is_hiding(p) && !is_telling(p);
+    return n >= min && n <= max && !is_hiding(p) && (*p == 0 || !is_blank(p))
+           && !is_telling(p);
 }
 
 
