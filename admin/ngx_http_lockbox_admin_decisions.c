@@ -1102,12 +1102,15 @@ ngx_http_lockbox_decision_bury(ngx_http_lockbox_admin_call_t *call,
         return;
     }
 
-    /* no grant of it outlives this */
+    /*
+     * No grant of it outlives this: an extension begins when another one ends
+     * at the latest, and each lasts that long at most.
+     */
 
     mcf = ngx_http_get_module_main_conf(call->request, ngx_http_lockbox_module);
 
     ngx_http_lockbox_liveness_bury(call->request, &call->tenant, &call->id,
-                                   end, ngx_time() + mcf->max_duration);
+                                   end, ngx_time() + 2 * mcf->max_duration);
 }
 
 

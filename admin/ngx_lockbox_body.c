@@ -267,8 +267,9 @@ ngx_lockbox_body_narrowing(ngx_pool_t *pool, const json_t *body,
 
 /*
  * NULL when the text has "min" to "max" characters, which are not all blank,
- * none of which is hidden, and no credential among them; else why not, which is "reason" for its length.  The
- * reader of the body has made sure that it is UTF-8.
+ * none of which is hidden, and no credential among them; else why not, which
+ * is "reason" for its length.  The reader of the body has made sure that it is
+ * UTF-8.
  */
 
 static const char *

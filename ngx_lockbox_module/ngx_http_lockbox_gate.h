@@ -23,8 +23,9 @@ ngx_int_t ngx_http_lockbox_gate_init_process(ngx_cycle_t *cycle);
 
 /*
  * The preaccess handler.  NGX_DECLINED lets the request on; NGX_AGAIN while
- * it waits for a signature to be verified or for Redis; a main request that is refused has been answered when
- * NGX_DONE is returned; a subrequest that is refused gets the status.
+ * it waits for a signature to be verified or for Redis; a main request that
+ * is refused has been answered when NGX_DONE is returned; a subrequest that is
+ * refused gets the status.
  */
 ngx_int_t ngx_http_lockbox_gate_handler(ngx_http_request_t *r);
 

@@ -71,10 +71,10 @@ typedef struct {
  * what the issuer may assert.  All texts are pool memory.  "now" is Unix
  * seconds.  "auth_time" and "acr" (OpenID Connect Core section 2) may be
  * missing, but if they are there they are a time, and a text of at most
- * NGX_LOCKBOX_ACR_MAX bytes that shows.  A customer without a well-formed tenant has no role; neither has
- * an auditor whose issuer is bound to tenants.  An access token of the type
- * "at+jwt" (RFC 9068) has to do without the second opinion: libjwt 1.10
- * refuses the type unread.
+ * NGX_LOCKBOX_ACR_MAX bytes that shows.  A customer without a well-formed
+ * tenant has no role; neither has an auditor whose issuer is bound to tenants.
+ * An access token of the type "at+jwt" (RFC 9068) has to do without the second
+ * opinion: libjwt 1.10 refuses the type unread.
  *
  * NGX_LOCKBOX_ALLOW, or what the door said, or INTERNAL_ERROR without memory.
  */

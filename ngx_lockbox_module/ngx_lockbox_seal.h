@@ -14,8 +14,12 @@
 #include "ngx_lockbox_token.h"
 
 
-/* Seconds a seal counts: longer than any request can wait, open and run. */
-#define NGX_LOCKBOX_SEAL_LIFE    (60 * 24 * 3600)
+/*
+ * Seconds a seal counts: longer than any request can wait for people (three
+ * times 14 days), then for the end of the one that it extends (14), and run
+ * (14).
+ */
+#define NGX_LOCKBOX_SEAL_LIFE    (75 * 24 * 3600)
 
 /* Seconds by which the clocks of two proxies may differ (twice 5 s). */
 #define NGX_LOCKBOX_SEAL_LEEWAY  10

@@ -276,7 +276,8 @@ sub race_all {
 
     race_deadline("$where: lapse against approve", $STANDS[0],
                   $STANDS[0]{runners}[0], undef, @lanes);
-    race_crowd("$where: $CROWD approvals at once by one manager", @lanes);
+    race_crowd("$where: $CROWD approvals at once by one manager (W07)",
+               @lanes);
 }
 
 sub race_counting {

@@ -210,6 +210,11 @@ test_good(ngx_pool_t *pool)
     ok(ngx_lockbox_seal_approved(got, SEALS, 1, 1) == &got[LAST],
        "approved when the customer approved");
     is(ngx_lockbox_seal_begins(&got[LAST]), NOW, "and from then");
+
+    /* waiting for three sides, then for another one's end, and running */
+
+    is(open_at(pool, texts, SEALS, NOW + 5 * 14 * 24 * 3600, got), NGX_OK,
+       "when the longest request ends");
 }
 
 
@@ -717,7 +722,7 @@ test_middle(ngx_pool_t *pool)
     rule.issuer = ngx_shim_str(ISSUER);
     rule.audience = rule.issuer;
     rule.keys = &keys;
-    rule.max_life = 60 * DAY;
+    rule.max_life = NGX_LOCKBOX_SEAL_LIFE;
 
     for (i = 0; i < sizeof(middle) / sizeof(claim_t); i++) {
         row = &middle[i];
@@ -857,7 +862,7 @@ test_genuine(ngx_pool_t *pool)
     rule.issuer = ngx_shim_str(ISSUER);
     rule.audience = rule.issuer;
     rule.keys = &keys;
-    rule.max_life = 60 * DAY;
+    rule.max_life = NGX_LOCKBOX_SEAL_LIFE;
 
     is(ngx_lockbox_token_open(pool, &rule, 1, &texts[LAST], NOW, &token),
        NGX_LOCKBOX_ALLOW, "a seal is a token for us, for 60 days");
@@ -923,7 +928,7 @@ test_claims(ngx_pool_t *pool)
     rule.issuer = ngx_shim_str(ISSUER);
     rule.audience = rule.issuer;
     rule.keys = &keys;
-    rule.max_life = 60 * DAY;
+    rule.max_life = NGX_LOCKBOX_SEAL_LIFE;
 
     (void) ngx_lockbox_token_open(pool, &rule, 1, &text, NOW, &token);
 
@@ -981,7 +986,7 @@ test_later_claims(ngx_pool_t *pool)
     rule.issuer = ngx_shim_str(ISSUER);
     rule.audience = rule.issuer;
     rule.keys = &keys;
-    rule.max_life = 60 * DAY;
+    rule.max_life = NGX_LOCKBOX_SEAL_LIFE;
 
     (void) ngx_lockbox_token_open(pool, &rule, 1, &texts[LAST], NOW, &token);
 
@@ -1012,7 +1017,8 @@ test_life(ngx_pool_t *pool)
         ngx_int_t  want;
     } rows[] = {
         { NOW, NGX_OK }, { NOW - 10, NGX_OK }, { NOW - 11, NGX_DECLINED },
-        { NOW + 60 * DAY - 1, NGX_OK }, { NOW + 60 * DAY, NGX_DECLINED }
+        { NOW + NGX_LOCKBOX_SEAL_LIFE - 1, NGX_OK },
+        { NOW + NGX_LOCKBOX_SEAL_LIFE, NGX_DECLINED }
     };
 
     make_seals(seals);
