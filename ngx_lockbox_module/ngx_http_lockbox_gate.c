@@ -40,6 +40,8 @@ typedef struct {
 } ngx_http_lockbox_gate_ctx_t;
 
 
+static ngx_int_t ngx_http_lockbox_gate_own_variables(
+    ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_gate_beyond(ngx_http_request_t *r);
 static ngx_http_lockbox_gate_ctx_t *ngx_http_lockbox_gate_create(
     ngx_http_request_t *r);
@@ -125,7 +127,7 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
     }
 
     leg = ngx_http_lockbox_audit_leg(r, 1);
-    if (leg == NULL) {
+    if (leg == NULL || ngx_http_lockbox_gate_own_variables(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -144,6 +146,39 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
     leg->labels.nelts = 0;
 
     return NGX_DECLINED;
+}
+
+
+/*
+ * Subrequests share their variables, captures of locations among them, with
+ * the request around them (see ngx_http_subrequest()).  While one waits here,
+ * the next one would change what has been judged before it is passed on.
+ */
+
+static ngx_int_t
+ngx_http_lockbox_gate_own_variables(ngx_http_request_t *r)
+{
+    ngx_http_core_main_conf_t  *cmcf;
+    ngx_http_variable_value_t  *own;
+
+    if (r == r->main) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+
+    own = ngx_palloc(r->pool, cmcf->variables.nelts
+                              * sizeof(ngx_http_variable_value_t));
+    if (own == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(own, r->variables,
+               cmcf->variables.nelts * sizeof(ngx_http_variable_value_t));
+
+    r->variables = own;
+
+    return NGX_OK;
 }
 
 
@@ -185,22 +220,23 @@ ngx_http_lockbox_gate_handler(ngx_http_request_t *r)
 /*
  * Where nothing is gated: a request that "rewrite" or "error_page" has led here
  * before the gate could decide on it must not reach anybody who might take it
- * for one that was let in.  A file, such as an error page, it may have.
+ * for one that was let in.  A file, such as an error page, it may have, but
+ * not change: what writes files is no content handler of the location.  That
+ * of the request is asked for, since within an "if" the location has none.
  */
 
 static ngx_int_t
 ngx_http_lockbox_gate_beyond(ngx_http_request_t *r)
 {
-    ngx_http_lockbox_leg_t    *leg;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_lockbox_leg_t  *leg;
 
     leg = ngx_http_lockbox_audit_leg(r, 0);
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     if (leg == NULL
         || !leg->gated
         || leg->decision == NGX_LOCKBOX_ALLOW
-        || clcf->handler == NULL)
+        || (r->content_handler == NULL
+            && (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))))
     {
         return NGX_DECLINED;
     }

@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 
+use File::Basename qw(basename);
 use File::Path qw(make_path);
 
 use Test::Lockbox;
@@ -30,8 +31,9 @@ my $intercept = 'proxy_intercept_errors on;';
 
 $t->redis;
 $t->upstream(handler => \&answer);
-make_path($t->testdir . "/files/$_") for qw(free before tenants/acme/index);
-$t->write_file("files/$_/x", 'free for all') for qw(free before);
+make_path($t->testdir . "/files/$_") for qw(free before stored tenants/acme/index);
+$t->write_file("files/$_/x", 'free for all')
+    for qw(free before stored);
 $t->write_conf($t->conf(http => <<"EOF_HTTP", locations => join '',
     server {
         listen           127.0.0.1:%%PORT_8090%%;
@@ -72,6 +74,8 @@ EOF_HTTP
     gated('broken', 'rewrite /else$ /tenants/globex/broken/x break;',
           'rewrite /same$ /tenants/acme/broken/x break;', $upstream),
     gated('last', 'rewrite ^ /free/x last;'),
+    gated('led', 'rewrite ^/tenants/acme(.*) $1 last;'),
+    gated('stored', 'rewrite ^/tenants/acme(.*) $1 last;'),
     gated('on', 'rewrite ^ /tenants/acme/mail/x last;'),
     map({ my ($name, $code) = @$_; gated($name, "return $code;", $upstream) }
         [ url => 'http://localhost/free' ], [ no => 204 ],
@@ -102,6 +106,8 @@ location /before/ { post_action /tenants/acme/mail/x; $root }
 location = /yes { return 204; }
 location = /no { return 403; }
 location /free/ { $root }
+location /led/ { if (\$uri ~ go) { set \$gone yes; } $upstream }
+location /stored/ { $root dav_methods PUT DELETE; }
 location \@free { return 200 "free for all"; }
 location /lockbox/ { lockbox_admin on; }
 location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path break; }
@@ -309,6 +315,33 @@ refused(get('/tenants/acme/last/x', grant('last')), 'internal_error',
         'rewritten to what is free');
 is_deeply(paths_recorded(), [ 'end /tenants/acme/last/x internal_error 503' ],
           'on record, as never looked at');
+
+# What would go on without having been judged ends before anything happens,
+# in an "if", too, and if nobody is asked
+
+for my $case ([ 'GET', 'led/x' ], [ 'DELETE', 'led/x' ], [ 'GET', 'led/go' ],
+              [ 'DELETE', 'led/go' ], [ 'DELETE', 'stored/x' ],
+              [ 'PUT', 'stored/y' ]) {
+    my ($method, $name) = @$case;
+    my @body = $method eq 'PUT' ? (body => 'new') : ();
+    my $before = $t->upstream_requests;
+
+    refused($t->http($method, "/tenants/acme/$name", token => grant('led'),
+                     @body),
+            'internal_error', "$method $name, led on");
+    is_deeply(paths_recorded(),
+              [ "end /tenants/acme/$name internal_error 503" ],
+              'on record, as never looked at');
+    is(scalar $t->upstream_requests, $before, 'nothing arrives');
+    is(join(' ', sort map { basename($_) } glob $t->testdir . '/files/stored/*'),
+       'x', 'nothing has changed');
+
+    like($t->http($method, "/$name", @body)->status, qr/^20[014]\z/,
+         'which it does where it is asked for');
+    $t->write_file('files/stored/x', 'free for all');
+    unlink $t->testdir . '/files/stored/y';
+    recorded([], 'and is on no record');
+}
 
 # nginx leaves it to the admin API to see that it is shorter than its place
 
