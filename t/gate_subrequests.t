@@ -23,6 +23,7 @@ location ~ ^/tenants/(?<tenant>[^/]+)/(?<service>[^/]+)/ {
     lockbox_service  \$service;
     slice            1k;
     proxy_set_header Range \$slice_range;
+    proxy_set_header X-Tenant \$tenant;
     ssi              on;
     $upstream
 }
@@ -66,7 +67,8 @@ sub answer {
 
     return [ 200, { %headers, 'X-Accel-Redirect' => $1 }, '' ]
         if $uri =~ m{/accel/\?(.*)};
-    return [ 200, \%headers, qq(<!--# include virtual="$1" -->) ]
+    return [ 200, \%headers, join '', map { qq(<!--# include virtual="$_" -->) }
+                                           split /,/, $1 ]
         if $uri =~ m{/included/\?(.*)};
 
     my $body = $uri =~ /long/ ? 'long ' x 1000 : "the secret of $uri";
@@ -213,6 +215,24 @@ like($response->body, qr/401 Authorization Required/,
 unlike($response->body, qr/secret/, 'has nothing instead of it');
 is_deeply(paths_recorded(1), [ 'end /tenants/acme/lost/x no_token' ],
           'which is on record');
+arrived();
+
+
+# What is judged is what is passed on, also while others are judged: with a
+# new grant each waits for its signature
+
+for my $case ([ '/tenants/globex/mail/x', 3 ], [ '/tenants/acme/mail/y', 4 ]) {
+    my ($next, $records) = @$case;
+
+    $response = get("/included/?$secret,$next", $t->grant);
+
+    like($response->body, qr/secret of $secret/, "a page with $next as well");
+    is((grep { $_->{uri} eq $secret } $t->upstream_requests)
+           [-1]{headers}{'x-tenant'},
+       'acme', 'is about the tenant that was judged');
+    is(@{ paths_recorded($records) }, $records, 'each is on record');
+}
+
 arrived();
 
 
