@@ -9,7 +9,11 @@
 #include <ngx_core.h>
 
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
+
+#include <dlfcn.h>
 
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_jwks.h"
@@ -145,6 +149,7 @@ test_good(ngx_pool_t *pool)
 #define BESIDE   "something stands beside the key"
 #define NO_PUBLIC   "it is no public key in PEM"
 #define NO_PRIVATE  "it is no unencrypted private key in PEM"
+#define NOT_KEPT "a key cannot be kept"
 #define NO_KEY   "it has no key for signatures"
 #define NO_KEYS  "it has no \"keys\""
 #define NO_JSON  "it is not one JSON object without duplicate names"
@@ -407,6 +412,11 @@ test_find(ngx_pool_t *pool)
     kid = ngx_shim_str("xyz");
     ok(ngx_lockbox_jwks_find(&one, &kid) == NULL,
        "but another one does not");
+
+    kid = ngx_shim_str("abd");
+    two.nelts = 1;
+    ok(ngx_lockbox_jwks_find(&two, &kid) == NULL,
+       "what stands behind the last key is none of the set");
 }
 
 
@@ -606,6 +616,86 @@ test_pem_texts(ngx_pool_t *pool)
 
     EVP_PKEY_free(pkey);
     EVP_PKEY_free(other);
+}
+
+
+/* What OpenSSL reads as a key, and is none. */
+
+static void
+test_pem_infinity(ngx_pool_t *pool)
+{
+    ngx_str_t  pem;
+
+    /* RFC 5480 with the one byte of SEC 1 section 2.3.3 that is no point */
+
+    pem = ngx_shim_str("-----BEGIN PUBLIC KEY-----\n"
+                       "MBkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDAgAA\n"
+                       "-----END PUBLIC KEY-----\n");
+
+    reads(pool, &pem, 0, "the point of a key is not on its curve",
+          "the point at infinity");
+
+    is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
+}
+
+
+/* An RSA key in PEM whose exponent has so many bits, and two of them. */
+
+static ngx_str_t
+pem_exponent(ngx_pool_t *pool, int bits)
+{
+    BIGNUM          *n, *e;
+    EVP_PKEY        *pkey;
+    ngx_str_t        text, modulus, pem;
+    OSSL_PARAM      *params;
+    EVP_PKEY_CTX    *ctx;
+    OSSL_PARAM_BLD  *build;
+
+    text = ngx_shim_str(N);
+    (void) ngx_lockbox_base64url_decode(pool, &text, &modulus);
+
+    n = BN_bin2bn(modulus.data, (int) modulus.len, NULL);
+    e = BN_new();
+    (void) BN_set_bit(e, bits - 1);
+    (void) BN_set_bit(e, 0);
+
+    build = OSSL_PARAM_BLD_new();
+    (void) OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n);
+    (void) OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, e);
+    params = OSSL_PARAM_BLD_to_param(build);
+
+    pkey = NULL;
+    ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    (void) EVP_PKEY_fromdata_init(ctx);
+    (void) EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params);
+
+    pem = jose_pem(pool, pkey, 0);
+
+    EVP_PKEY_free(pkey);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(build);
+    BN_free(e);
+    BN_free(n);
+
+    return pem;
+}
+
+
+/* A JWK of eight bytes at most; PEM has no such limit. */
+
+static void
+test_pem_exponents(ngx_pool_t *pool)
+{
+    ngx_str_t  pem;
+
+    pem = pem_exponent(pool, 17);
+    reads(pool, &pem, 0, "", "an exponent of 17 bits");
+
+    pem = pem_exponent(pool, NGX_LOCKBOX_RSA_BITS_MAX + 1);
+    reads(pool, &pem, 0, NOT_KEPT, "an exponent longer than any modulus");
+
+    is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
 }
 
 
@@ -877,6 +967,201 @@ test_json_private(ngx_pool_t *pool)
 }
 
 
+/* OpenSSL fails: what stands here stands before the function of its name */
+
+typedef enum {
+    SOUND = 0,
+    NO_BIO,
+    HALF_PEM,
+    EMPTY_PEM,
+    NO_SIG,
+    DER_LENGTH,
+    DER_WRITING
+} fault_t;
+
+
+static fault_t     fault;
+static int         der_length;
+static ngx_uint_t  der_written;
+static ngx_uint_t  judged;
+
+
+BIO *
+BIO_new(const BIO_METHOD *method)
+{
+    static BIO  *(*real)(const BIO_METHOD *);
+
+    if (real == NULL) {
+        *(void **) &real = dlsym(RTLD_NEXT, "BIO_new");
+    }
+
+    return fault == NO_BIO ? NULL : real(method);
+}
+
+
+int
+PEM_write_bio_PUBKEY(BIO *bio, const EVP_PKEY *pkey)
+{
+    static int  (*real)(BIO *, const EVP_PKEY *);
+
+    if (real == NULL) {
+        *(void **) &real = dlsym(RTLD_NEXT, "PEM_write_bio_PUBKEY");
+    }
+
+    switch (fault) {
+
+    case HALF_PEM:
+        (void) BIO_puts(bio, "-----BEGIN PUBLIC KEY-----\n");
+        return 0;
+
+    case EMPTY_PEM:
+        return 1;
+
+    default:
+        return real(bio, pkey);
+    }
+}
+
+
+ECDSA_SIG *
+ECDSA_SIG_new(void)
+{
+    static ECDSA_SIG  *(*real)(void);
+
+    if (real == NULL) {
+        *(void **) &real = dlsym(RTLD_NEXT, "ECDSA_SIG_new");
+    }
+
+    return fault == NO_SIG ? NULL : real();
+}
+
+
+int
+i2d_ECDSA_SIG(const ECDSA_SIG *sig, unsigned char **der)
+{
+    static int  (*real)(const ECDSA_SIG *, unsigned char **);
+
+    if (real == NULL) {
+        *(void **) &real = dlsym(RTLD_NEXT, "i2d_ECDSA_SIG");
+    }
+
+    der_written += der != NULL;
+
+    if (fault == DER_LENGTH || (fault == DER_WRITING && der != NULL)) {
+        return der_length;
+    }
+
+    return real(sig, der);
+}
+
+
+int
+EVP_DigestVerify(EVP_MD_CTX *ctx, const unsigned char *sig, size_t len,
+    const unsigned char *text, size_t text_len)
+{
+    static int  (*real)(EVP_MD_CTX *, const unsigned char *, size_t,
+                        const unsigned char *, size_t);
+
+    if (real == NULL) {
+        *(void **) &real = dlsym(RTLD_NEXT, "EVP_DigestVerify");
+    }
+
+    judged++;
+
+    return real(ctx, sig, len, text, text_len);
+}
+
+
+/* A key without its text is none, for libjwt would have nothing to read. */
+
+static void
+test_unwritten(ngx_pool_t *pool)
+{
+    size_t               i;
+    ngx_int_t            rc;
+    ngx_str_t            got;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    static const struct {
+        fault_t      fault;
+        const char  *what;
+    } rows[] = {
+        { NO_BIO, "nowhere to write a key to" },
+        { HALF_PEM, "a key that is written by half" },
+        { EMPTY_PEM, "a key of which nothing is written" }
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        fault = rows[i].fault;
+        rc = parse(pool, set("{" EC_KEY "}"), &keys, &err);
+        fault = SOUND;
+
+        is(rc, NGX_ERROR, "%s", rows[i].what);
+
+        got = ngx_shim_str(err);
+        is_text(&got, NOT_KEPT, "%s: the reason", rows[i].what);
+    }
+
+    is(parse(pool, set("{" EC_KEY "}"), &keys, &err), NGX_OK,
+       "a key that is written");
+}
+
+
+/*
+ * A signature that cannot be put into DER is neither right nor wrong, and
+ * whatever stands in the place of the DER is shown to nobody.
+ */
+
+static void
+test_no_der(ngx_pool_t *pool)
+{
+    size_t               i;
+    ngx_int_t            rc;
+    ngx_str_t            input, text, sig;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    static const struct {
+        fault_t      fault;
+        int          length;
+        ngx_uint_t   written;
+        const char  *what;
+    } rows[] = {
+        { NO_SIG, 0, 0, "no memory for two numbers" },
+        { DER_LENGTH, -1, 0, "no length" },
+        { DER_LENGTH, 0, 0, "the length 0" },
+        { DER_LENGTH, 1000, 0, "more than there is room for" },
+        { DER_WRITING, -1, 1, "a failure to write" },
+        { DER_WRITING, 0, 1, "nothing written" }
+    };
+
+    (void) parse(pool, set("{" EC_KEY "}"), &keys, &err);
+
+    input = ngx_shim_str(XY_INPUT);
+    text = ngx_shim_str(XY_SIGNATURE);
+    (void) ngx_lockbox_base64url_decode(pool, &text, &sig);
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        fault = rows[i].fault;
+        der_length = rows[i].length;
+        der_written = 0;
+        judged = 0;
+
+        rc = ngx_lockbox_jwks_check(keys.elts, &input, &sig);
+        fault = SOUND;
+
+        is(rc, NGX_ERROR, "DER: %s", rows[i].what);
+        is(der_written, rows[i].written, "%s: asked to write", rows[i].what);
+        is(judged, 0, "%s: nothing is judged", rows[i].what);
+    }
+
+    is(ngx_lockbox_jwks_check(keys.elts, &input, &sig), NGX_OK,
+       "DER: the signature as it is");
+    is(judged, 1, "which is judged");
+}
+
+
 /* Without memory */
 
 /* after so many signatures OpenSSL renews the blinding of an RSA key */
@@ -1013,6 +1298,68 @@ walk_forged(ngx_pool_t *pool, const void *data)
 }
 
 
+/* Who is refused is told why. */
+
+static ngx_int_t
+walk_told(ngx_pool_t *pool, const void *data)
+{
+    ngx_str_t            text;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    if (ngx_array_init(&keys, pool, 1, sizeof(ngx_lockbox_key_t)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    err = "";
+    text = ngx_shim_str(data);
+
+    if (ngx_lockbox_jwks_parse(pool, &text, &keys, &err) != NGX_OK) {
+        return *err ? NGX_ERROR : NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+walk_sign_result(ngx_pool_t *pool, const void *data)
+{
+    ngx_str_t        sig;
+    const signed_t  *s = data;
+
+    return ngx_lockbox_jwks_sign(pool, s->key, &s->input, &sig);
+}
+
+
+/* What the functions say is what their header says, not only no NGX_OK. */
+
+static void
+test_no_memory_results(ngx_pool_t *pool)
+{
+    size_t               i;
+    EVP_PKEY            *pkey;
+    signed_t             s;
+    const char          *name;
+    ngx_lockbox_jwks_t   keys;
+
+    ok(ngx_shim_walk(walk_told, set("{" EC_KEY "}")) > 20,
+       "the reason, without memory");
+
+    for (i = 0; i < sizeof(algs) / sizeof(alg_t); i++) {
+        name = algs[i].alg;
+        pkey = some_pkey(algs[i].type, algs[i].bits);
+        jose_set(pool, &keys);
+        s.key = jose_add(pool, &keys, pkey);
+        s.input = ngx_shim_str("what is signed");
+        EVP_PKEY_free(pkey);
+
+        ok(ngx_shim_walk(walk_sign_result, &s) > 0,
+           "%s: NGX_ERROR for no signature", name);
+    }
+}
+
+
 static void
 test_no_memory(ngx_pool_t *pool)
 {
@@ -1074,13 +1421,18 @@ main(void)
     test_find(pool);
     test_pem_kinds(pool);
     test_pem_texts(pool);
+    test_pem_infinity(pool);
+    test_pem_exponents(pool);
     test_signatures(pool);
     test_other_hash(pool);
     test_rfc7515(pool);
     test_json(pool);
     test_json_private(pool);
+    test_unwritten(pool);
+    test_no_der(pool);
 
     test_no_memory(pool);
+    test_no_memory_results(pool);
 
     ngx_destroy_pool(pool);
 
