@@ -80,7 +80,8 @@ ngx_uint_t ngx_lockbox_jwks_verify(const ngx_lockbox_key_t *key,
 /*
  * The same for who must tell a wrong signature from one that could not be
  * judged: NGX_OK, NGX_DECLINED for the former, NGX_ERROR for the latter
- * (without memory, or when OpenSSL refuses key or algorithm).
+ * (without memory, or when OpenSSL refuses key or algorithm; where OpenSSL
+ * takes its own lack of memory for a wrong signature, so does this).
  */
 ngx_int_t ngx_lockbox_jwks_check(const ngx_lockbox_key_t *key,
     const ngx_str_t *data, const ngx_str_t *signature);
