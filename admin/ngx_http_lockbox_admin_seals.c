@@ -42,6 +42,9 @@ static ngx_int_t ngx_http_lockbox_case_deciders(
     const ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_name(ngx_pool_t *pool,
     const ngx_str_t *iss, const ngx_str_t *sub, ngx_str_t *name);
+static const ngx_lockbox_seal_t *ngx_http_lockbox_case_once_approved(
+    const ngx_http_lockbox_admin_case_t *request, ngx_uint_t n,
+    ngx_uint_t managers);
 static ngx_int_t ngx_http_lockbox_said_hash(ngx_pool_t *pool, json_t *said,
     ngx_str_t *hash);
 
@@ -408,6 +411,7 @@ ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, time_t *begins,
     time_t *ends)
 {
+    ngx_int_t                       rc;
     ngx_uint_t                      n;
     const ngx_lockbox_seal_t       *approved;
     ngx_http_lockbox_admin_conf_t  *conf;
@@ -426,6 +430,14 @@ ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
                                          conf->manager_needed,
                                          ngx_http_lockbox_admin_customers(conf,
                                                             &call->tenant));
+    rc = NGX_OK;
+
+    if (approved == NULL) {
+        approved = ngx_http_lockbox_case_once_approved(request, n,
+                                                       conf->manager_needed);
+        rc = NGX_DECLINED;
+    }
+
     if (approved == NULL) {
         ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
                       "lockbox: the request \"%V\" of the tenant \"%V\" is "
@@ -437,7 +449,27 @@ ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
     *begins = (time_t) ngx_lockbox_seal_begins(approved);
     *ends = *begins + (time_t) request->duration;
 
-    return NGX_OK;
+    return rc;
+}
+
+
+/*
+ * The last approval of what was approved when less was needed.  How many
+ * customers that took is sealed; how many managers is not, but a customer
+ * approves only behind as many as it took.
+ */
+
+static const ngx_lockbox_seal_t *
+ngx_http_lockbox_case_once_approved(
+    const ngx_http_lockbox_admin_case_t *request, ngx_uint_t n,
+    ngx_uint_t managers)
+{
+    const ngx_lockbox_seal_t  *approved;
+
+    approved = ngx_lockbox_seal_approved(request->seals, n, managers, 0);
+
+    return approved != NULL
+           ? approved : ngx_lockbox_seal_approved(request->seals, n, 1, 1);
 }
 
 

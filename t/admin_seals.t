@@ -148,9 +148,9 @@ sub written_by_hand {
     # the manager's stage is not there at all
     load_all($saved);
     set($waiting, state => 'awaiting_customer');
-    approve('customer', $waiting);
-    refuses('approved by the customer alone', 'collect',
-            sub { act('engineer', 'grant', $waiting) });
+    is(outcome(act('customer', 'approve', $waiting, { version => 1 })),
+       '409 conflict', 'not approved by the customer alone');
+    is(stored($waiting)->{decisions}, 1, '... nor is that written');
 }
 
 # Fields of the hash that do not fit the seals.
