@@ -125,6 +125,9 @@ static ngx_uint_t ngx_http_lockbox_has_decided(
 static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static json_t *ngx_http_lockbox_decision_end(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision);
 static void ngx_http_lockbox_decision_policy(
     const ngx_http_lockbox_decision_t *decision, ngx_lockbox_seal_t *seal);
 static ngx_int_t ngx_http_lockbox_decision_given(
@@ -761,17 +764,7 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     request = &decision->request;
 
     if (decision->tampered) {
-        args = ngx_http_lockbox_admin_about(call);
-
-        if (ngx_lockbox_json_set(args, "retention",
-                          json_integer((json_int_t) conf->retention * 1000))
-            != NGX_OK)
-        {
-            json_decref(args);
-            return NULL;
-        }
-
-        return args;
+        return ngx_http_lockbox_decision_end(call, decision);
     }
 
     scope = decision->body.scope.nelts != 0 ? &decision->body.scope
@@ -841,6 +834,52 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
             && ngx_lockbox_json_set(args, "preapproval",
                                     ngx_lockbox_json_text(&decision->given))
                != NGX_OK))
+    {
+        json_decref(args);
+        return NULL;
+    }
+
+    return args;
+}
+
+
+/*
+ * An end for what was tampered with: of no version and at no stated time, for
+ * nothing may stand in its way; and without a seal, for there is nothing that
+ * one could follow.
+ */
+
+static json_t *
+ngx_http_lockbox_decision_end(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision)
+{
+    json_t                         *args;
+    ngx_str_t                       text;
+    ngx_lockbox_seal_t              seal;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    ngx_memzero(&seal, sizeof(ngx_lockbox_seal_t));
+
+    seal.stage = decision->stage;
+    seal.decision = decision->step->action;
+
+    if (ngx_http_lockbox_admin_unsealed(call, &seal,
+                              ngx_http_lockbox_decision_said(call, decision),
+                                        &text)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    args = ngx_http_lockbox_admin_about(call);
+
+    if (ngx_lockbox_json_set(args, "decision", ngx_lockbox_json_text(&text))
+        != NGX_OK
+        || ngx_lockbox_json_set(args, "retention",
+                          json_integer((json_int_t) conf->retention * 1000))
+           != NGX_OK)
     {
         json_decref(args);
         return NULL;

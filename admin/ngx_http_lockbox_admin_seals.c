@@ -47,6 +47,10 @@ static const ngx_lockbox_seal_t *ngx_http_lockbox_case_once_approved(
     ngx_uint_t managers);
 static ngx_int_t ngx_http_lockbox_said_hash(ngx_pool_t *pool, json_t *said,
     ngx_str_t *hash);
+static void ngx_http_lockbox_seal_by_caller(
+    const ngx_http_lockbox_admin_call_t *call, ngx_lockbox_seal_t *seal);
+static json_t *ngx_http_lockbox_seal_decision(ngx_pool_t *pool,
+    const ngx_lockbox_seal_t *seal);
 
 
 /* What people write: in the fields of a request, and in later decisions. */
@@ -478,15 +482,23 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
     ngx_str_t *access, ngx_str_t *decision)
 {
+    ngx_http_lockbox_seal_by_caller(call, seal);
+
+    return ngx_http_lockbox_admin_seal_by(call, seal, scope, said, access,
+                                          decision);
+}
+
+
+static void
+ngx_http_lockbox_seal_by_caller(const ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_seal_t *seal)
+{
     seal->by_iss = call->identity.iss;
     seal->by_sub = call->identity.sub;
     seal->token_hash = call->identity.token_hash;
     seal->auth_time = call->identity.auth_time;
     seal->acr = call->identity.acr;
     seal->at = ngx_lockbox_clock_msec();
-
-    return ngx_http_lockbox_admin_seal_by(call, seal, scope, said, access,
-                                          decision);
 }
 
 
@@ -521,19 +533,48 @@ ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
         return NGX_ERROR;
     }
 
-    text = ngx_lockbox_json_own(pool,
-               json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}",
+    text = ngx_http_lockbox_seal_decision(pool, seal);
+
+    if (ngx_lockbox_json_set(text, "seal", ngx_lockbox_json_text(&jws))
+        != NGX_OK
+        || (seal->version != 0 && json_object_update(text, said) != 0))
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_json_dump(pool, text, decision);
+}
+
+
+static json_t *
+ngx_http_lockbox_seal_decision(ngx_pool_t *pool,
+    const ngx_lockbox_seal_t *seal)
+{
+    return ngx_lockbox_json_own(pool,
+               json_pack("{s:o, s:o, s:o, s:o, s:o}",
                          "stage", ngx_lockbox_json_text(&seal->stage),
                          "decision", ngx_lockbox_json_text(&seal->decision),
                          "by", ngx_http_lockbox_admin_decider(seal),
                          "at", ngx_http_lockbox_admin_view_time(seal->at),
                          "token_hash",
-                         ngx_lockbox_json_text(&seal->token_hash),
-                         "seal", ngx_lockbox_json_text(&jws)));
+                         ngx_lockbox_json_text(&seal->token_hash)));
+}
 
-    if (text == NULL
-        || (seal->version != 0 && json_object_update(text, said) != 0))
-    {
+
+ngx_int_t
+ngx_http_lockbox_admin_unsealed(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_seal_t *seal, json_t *said, ngx_str_t *decision)
+{
+    json_t      *text;
+    ngx_pool_t  *pool;
+
+    pool = call->request->pool;
+
+    ngx_http_lockbox_seal_by_caller(call, seal);
+
+    text = ngx_http_lockbox_seal_decision(pool, seal);
+
+    if (text == NULL || json_object_update(text, said) != 0) {
         return NGX_ERROR;
     }
 

@@ -88,6 +88,15 @@ ngx_int_t ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
     ngx_str_t *access, ngx_str_t *decision);
 
 /*
+ * The decision of a step of the caller's without a seal, for a request that
+ * none can go on from; "seal" comes with stage and decision.  It verifies as
+ * nothing, and is there to be read.
+ */
+ngx_int_t ngx_http_lockbox_admin_unsealed(
+    ngx_http_lockbox_admin_call_t *call, ngx_lockbox_seal_t *seal,
+    json_t *said, ngx_str_t *decision);
+
+/*
  * Who a seal is by, and when and how they had logged in; a new reference, NULL
  * without memory.
  */

@@ -895,10 +895,15 @@ end
 
 -- Steps: each changes the fields and returns the event that it is, if any.
 
+-- Where it was tampered with their number may be none, or too small a one.
 local function record(fields, decision)
-    local count = tonumber(fields.decisions)
+    local count = tonumber(fields.decisions) or 0
 
-    set(fields, { ['decision:' .. count] = decision,
+    while fields['decision:' .. digits(count)] do
+        count = count + 1
+    end
+
+    set(fields, { ['decision:' .. digits(count)] = decision,
                   decisions = digits(count + 1) })
 end
 
@@ -1006,7 +1011,9 @@ local function changes_to(fields, args, run)
     local event = run(fields, args)
 
     if next(changed) then
-        set(fields, { version = digits(tonumber(fields.version) + 1) })
+        set(fields, {
+            version = digits((tonumber(fields.version) or 0) + 1)
+        })
         save(fields, args)
     end
 
