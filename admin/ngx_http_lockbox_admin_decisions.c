@@ -29,6 +29,15 @@
 /* The most questions about a request, so that its seals stay few. */
 #define NGX_HTTP_LOCKBOX_QUESTIONS     8
 
+/* A stricter configuration leaves behind what began under the old one. */
+#define NGX_HTTP_LOCKBOX_FEW_MANAGERS                                         \
+    "More managers must approve now than did: the engineer has to file it "   \
+    "again."
+
+#define NGX_HTTP_LOCKBOX_FEW_APPROVALS                                        \
+    "It was approved by fewer than must approve now: it has to be filed "     \
+    "again."
+
 /* States in which a step can be taken. */
 #define NGX_HTTP_LOCKBOX_WAITING       0x01        /* for a decision */
 #define NGX_HTTP_LOCKBOX_ASKED         0x02        /* for an answer */
@@ -62,6 +71,7 @@ typedef struct {
     ngx_str_t                          given;      /* beforehand, or empty */
     ngx_str_t                          stage;
     time_t                             begins;     /* 0: when approved */
+    const char                        *detail;     /* of a conflict, or NULL */
     unsigned                           tampered:1;
 } ngx_http_lockbox_decision_t;
 
@@ -101,6 +111,8 @@ static ngx_uint_t ngx_http_lockbox_state(
     const ngx_http_lockbox_admin_case_t *request);
 static ngx_uint_t ngx_http_lockbox_questions(
     const ngx_http_lockbox_admin_case_t *request);
+static ngx_uint_t ngx_http_lockbox_managers(
+    const ngx_http_lockbox_admin_case_t *request);
 static ngx_uint_t ngx_http_lockbox_is_engineer(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request);
@@ -113,6 +125,9 @@ static ngx_uint_t ngx_http_lockbox_has_decided(
 static json_t *ngx_http_lockbox_decision_args(
     ngx_http_lockbox_admin_call_t *call,
     ngx_http_lockbox_decision_t *decision);
+static json_t *ngx_http_lockbox_decision_end(
+    ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision);
 static void ngx_http_lockbox_decision_policy(
     const ngx_http_lockbox_decision_t *decision, ngx_lockbox_seal_t *seal);
 static ngx_int_t ngx_http_lockbox_decision_given(
@@ -139,7 +154,7 @@ static void ngx_http_lockbox_decision_bury(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
-    const ngx_http_lockbox_admin_case_t *request);
+    const ngx_http_lockbox_admin_case_t *request, const char *detail);
 static void ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_grant_recorded(
@@ -280,7 +295,8 @@ ngx_http_lockbox_decision_seen(ngx_http_lockbox_admin_call_t *call,
     word = ngx_http_lockbox_decision_authority(call, decision);
 
     if (word == NGX_LOCKBOX_CONFLICT) {
-        ngx_http_lockbox_conflict(call, &decision->request);
+        ngx_http_lockbox_conflict(call, &decision->request,
+                                  decision->detail);
         return;
     }
 
@@ -460,7 +476,7 @@ ngx_http_lockbox_decision_extends(ngx_http_lockbox_admin_call_t *call,
         || (ngx_lockbox_text_is(&old.state, "approved")
             && ngx_http_lockbox_admin_window(call, &old, &begins,
                                              &decision->begins)
-               != NGX_OK))
+               == NGX_ERROR))
     {
         ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
                                       NULL);
@@ -531,7 +547,9 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
 {
     ngx_lockbox_decision_t          word;
     ngx_http_lockbox_admin_case_t  *request;
+    ngx_http_lockbox_admin_conf_t  *conf;
 
+    conf = ngx_http_lockbox_admin_conf(call->request);
     request = &decision->request;
 
     if (decision->step->judges) {
@@ -582,6 +600,14 @@ ngx_http_lockbox_decision_authority(ngx_http_lockbox_admin_call_t *call,
     if (decision->body.version != 0
         && decision->body.version != request->version)
     {
+        return NGX_LOCKBOX_CONFLICT;
+    }
+
+    if (decision->step->ruled
+        && ngx_lockbox_text_is(&decision->stage, "customer")
+        && ngx_http_lockbox_managers(request) < conf->manager_needed)
+    {
+        decision->detail = NGX_HTTP_LOCKBOX_FEW_MANAGERS;
         return NGX_LOCKBOX_CONFLICT;
     }
 
@@ -662,6 +688,24 @@ ngx_http_lockbox_questions(const ngx_http_lockbox_admin_case_t *request)
 }
 
 
+/* Those that have approved. */
+
+static ngx_uint_t
+ngx_http_lockbox_managers(const ngx_http_lockbox_admin_case_t *request)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < request->nseals; i++) {
+        n += ngx_lockbox_text_is(&request->seals[i].decision, "approve")
+             && ngx_lockbox_text_is(&request->seals[i].stage, "manager");
+    }
+
+    return n;
+}
+
+
 static ngx_uint_t
 ngx_http_lockbox_is_engineer(const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request)
@@ -720,17 +764,7 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
     request = &decision->request;
 
     if (decision->tampered) {
-        args = ngx_http_lockbox_admin_about(call);
-
-        if (ngx_lockbox_json_set(args, "retention",
-                          json_integer((json_int_t) conf->retention * 1000))
-            != NGX_OK)
-        {
-            json_decref(args);
-            return NULL;
-        }
-
-        return args;
+        return ngx_http_lockbox_decision_end(call, decision);
     }
 
     scope = decision->body.scope.nelts != 0 ? &decision->body.scope
@@ -800,6 +834,52 @@ ngx_http_lockbox_decision_args(ngx_http_lockbox_admin_call_t *call,
             && ngx_lockbox_json_set(args, "preapproval",
                                     ngx_lockbox_json_text(&decision->given))
                != NGX_OK))
+    {
+        json_decref(args);
+        return NULL;
+    }
+
+    return args;
+}
+
+
+/*
+ * An end for what was tampered with: of no version and at no stated time, for
+ * nothing may stand in its way; and without a seal, for there is nothing that
+ * one could follow.
+ */
+
+static json_t *
+ngx_http_lockbox_decision_end(ngx_http_lockbox_admin_call_t *call,
+    const ngx_http_lockbox_decision_t *decision)
+{
+    json_t                         *args;
+    ngx_str_t                       text;
+    ngx_lockbox_seal_t              seal;
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    ngx_memzero(&seal, sizeof(ngx_lockbox_seal_t));
+
+    seal.stage = decision->stage;
+    seal.decision = decision->step->action;
+
+    if (ngx_http_lockbox_admin_unsealed(call, &seal,
+                              ngx_http_lockbox_decision_said(call, decision),
+                                        &text)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    args = ngx_http_lockbox_admin_about(call);
+
+    if (ngx_lockbox_json_set(args, "decision", ngx_lockbox_json_text(&text))
+        != NGX_OK
+        || ngx_lockbox_json_set(args, "retention",
+                          json_integer((json_int_t) conf->retention * 1000))
+           != NGX_OK)
     {
         json_decref(args);
         return NULL;
@@ -929,7 +1009,7 @@ ngx_http_lockbox_decision_may_be_given(
     const ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_decision_t *decision)
 {
-    ngx_uint_t                        i, managers;
+    ngx_uint_t                        i;
     const ngx_lockbox_seal_t         *seal;
     ngx_http_lockbox_main_conf_t     *mcf;
     ngx_http_lockbox_admin_conf_t    *conf;
@@ -952,8 +1032,6 @@ ngx_http_lockbox_decision_may_be_given(
         return 0;
     }
 
-    managers = 1;
-
     for (i = 0; i < decision->request.nseals; i++) {
         seal = &decision->request.seals[i];
 
@@ -962,12 +1040,10 @@ ngx_http_lockbox_decision_may_be_given(
         {
             return 0;
         }
-
-        managers += ngx_lockbox_text_is(&seal->decision, "approve")
-                    && ngx_lockbox_text_is(&seal->stage, "manager");
     }
 
-    return managers >= conf->manager_needed;
+    return 1 + ngx_http_lockbox_managers(&decision->request)
+           >= conf->manager_needed;
 }
 
 
@@ -1116,7 +1192,7 @@ ngx_http_lockbox_decision_bury(ngx_http_lockbox_admin_call_t *call,
 
 static void
 ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
-    const ngx_http_lockbox_admin_case_t *request)
+    const ngx_http_lockbox_admin_case_t *request, const char *detail)
 {
     json_t  *more;
 
@@ -1124,7 +1200,7 @@ ngx_http_lockbox_conflict(ngx_http_lockbox_admin_call_t *call,
                      "state", ngx_lockbox_json_text(&request->state),
                      "version", (json_int_t) request->version);
 
-    ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_CONFLICT, NULL, more);
+    ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_CONFLICT, detail, more);
 
     json_decref(more);
 }
@@ -1189,21 +1265,27 @@ ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
     }
 
     if (!ngx_lockbox_text_is(&request.state, "approved")) {
-        ngx_http_lockbox_conflict(call, &request);
+        ngx_http_lockbox_conflict(call, &request, NULL);
         return;
     }
 
     rc = ngx_http_lockbox_grant_window(call, &request, grant);
 
-    if (rc == NGX_DECLINED) {
+    if (rc == NGX_ERROR) {
+        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
+                                      NULL);
+        return;
+    }
+
+    if (grant->expires <= ngx_time()) {
         ngx_str_set(&request.state, "expired");
-        ngx_http_lockbox_conflict(call, &request);
+        ngx_http_lockbox_conflict(call, &request, NULL);
         return;
     }
 
     if (rc != NGX_OK) {
-        ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INTERNAL_ERROR, NULL,
-                                      NULL);
+        ngx_http_lockbox_conflict(call, &request,
+                                  NGX_HTTP_LOCKBOX_FEW_APPROVALS);
         return;
     }
 
@@ -1228,28 +1310,21 @@ ngx_http_lockbox_grant_seen(ngx_http_lockbox_admin_call_t *call,
 
 /*
  * The grant follows from the seals alone, and always the same one but for
- * the certificate that it is bound to.  NGX_DECLINED when its time is over,
- * NGX_ERROR when approvals are missing.
+ * the certificate that it is bound to.  Returns what the window does.
  */
 
 static ngx_int_t
 ngx_http_lockbox_grant_window(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, ngx_lockbox_grant_t *grant)
 {
-    if (ngx_http_lockbox_admin_window(call, request, &grant->not_before,
-                                      &grant->expires)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     grant->id = call->id;
     grant->tenant = call->tenant;
     grant->engineer_iss = request->engineer_iss;
     grant->engineer_sub = request->engineer_sub;
     grant->scope = request->scope;
 
-    return grant->expires > ngx_time() ? NGX_OK : NGX_DECLINED;
+    return ngx_http_lockbox_admin_window(call, request, &grant->not_before,
+                                         &grant->expires);
 }
 
 

@@ -721,10 +721,15 @@ json_t *
 ngx_http_lockbox_admin_about_other(ngx_http_lockbox_admin_call_t *call,
     const ngx_str_t *id)
 {
-    return json_pack("{s:o, s:o, s:o}",
+    ngx_http_lockbox_admin_conf_t  *conf;
+
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    return json_pack("{s:o, s:o, s:o, s:I}",
                      "actor", ngx_http_lockbox_admin_actor(&call->identity),
                      "tenant", ngx_lockbox_json_text(&call->tenant),
-                     "id", ngx_lockbox_json_text(id));
+                     "id", ngx_lockbox_json_text(id),
+                     "managers", (json_int_t) conf->manager_needed);
 }
 
 
@@ -804,11 +809,15 @@ static json_t *
 ngx_http_lockbox_list_args(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_list_t *query)
 {
-    json_t  *args;
+    json_t                         *args;
+    ngx_http_lockbox_admin_conf_t  *conf;
 
-    args = json_pack("{s:o, s:I}",
+    conf = ngx_http_lockbox_admin_conf(call->request);
+
+    args = json_pack("{s:o, s:I, s:I}",
                      "actor", ngx_http_lockbox_admin_actor(&call->identity),
-                     "limit", (json_int_t) query->limit);
+                     "limit", (json_int_t) query->limit,
+                     "managers", (json_int_t) conf->manager_needed);
 
     if (ngx_http_lockbox_list_text(args, "tenant", &query->tenant) != NGX_OK
         || ngx_http_lockbox_list_text(args, "view", &query->view) != NGX_OK

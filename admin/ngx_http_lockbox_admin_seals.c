@@ -42,8 +42,15 @@ static ngx_int_t ngx_http_lockbox_case_deciders(
     const ngx_http_lockbox_admin_case_t *request);
 static ngx_int_t ngx_http_lockbox_case_name(ngx_pool_t *pool,
     const ngx_str_t *iss, const ngx_str_t *sub, ngx_str_t *name);
+static const ngx_lockbox_seal_t *ngx_http_lockbox_case_once_approved(
+    const ngx_http_lockbox_admin_case_t *request, ngx_uint_t n,
+    ngx_uint_t managers);
 static ngx_int_t ngx_http_lockbox_said_hash(ngx_pool_t *pool, json_t *said,
     ngx_str_t *hash);
+static void ngx_http_lockbox_seal_by_caller(
+    const ngx_http_lockbox_admin_call_t *call, ngx_lockbox_seal_t *seal);
+static json_t *ngx_http_lockbox_seal_decision(ngx_pool_t *pool,
+    const ngx_lockbox_seal_t *seal);
 
 
 /* What people write: in the fields of a request, and in later decisions. */
@@ -408,6 +415,7 @@ ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, time_t *begins,
     time_t *ends)
 {
+    ngx_int_t                       rc;
     ngx_uint_t                      n;
     const ngx_lockbox_seal_t       *approved;
     ngx_http_lockbox_admin_conf_t  *conf;
@@ -426,6 +434,14 @@ ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
                                          conf->manager_needed,
                                          ngx_http_lockbox_admin_customers(conf,
                                                             &call->tenant));
+    rc = NGX_OK;
+
+    if (approved == NULL) {
+        approved = ngx_http_lockbox_case_once_approved(request, n,
+                                                       conf->manager_needed);
+        rc = NGX_DECLINED;
+    }
+
     if (approved == NULL) {
         ngx_log_error(NGX_LOG_ERR, call->request->connection->log, 0,
                       "lockbox: the request \"%V\" of the tenant \"%V\" is "
@@ -437,7 +453,27 @@ ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
     *begins = (time_t) ngx_lockbox_seal_begins(approved);
     *ends = *begins + (time_t) request->duration;
 
-    return NGX_OK;
+    return rc;
+}
+
+
+/*
+ * The last approval of what was approved when less was needed.  How many
+ * customers that took is sealed; how many managers is not, but a customer
+ * approves only behind as many as it took.
+ */
+
+static const ngx_lockbox_seal_t *
+ngx_http_lockbox_case_once_approved(
+    const ngx_http_lockbox_admin_case_t *request, ngx_uint_t n,
+    ngx_uint_t managers)
+{
+    const ngx_lockbox_seal_t  *approved;
+
+    approved = ngx_lockbox_seal_approved(request->seals, n, managers, 0);
+
+    return approved != NULL
+           ? approved : ngx_lockbox_seal_approved(request->seals, n, 1, 1);
 }
 
 
@@ -446,15 +482,23 @@ ngx_http_lockbox_admin_seal(ngx_http_lockbox_admin_call_t *call,
     ngx_lockbox_seal_t *seal, const ngx_lockbox_scope_t *scope, json_t *said,
     ngx_str_t *access, ngx_str_t *decision)
 {
+    ngx_http_lockbox_seal_by_caller(call, seal);
+
+    return ngx_http_lockbox_admin_seal_by(call, seal, scope, said, access,
+                                          decision);
+}
+
+
+static void
+ngx_http_lockbox_seal_by_caller(const ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_seal_t *seal)
+{
     seal->by_iss = call->identity.iss;
     seal->by_sub = call->identity.sub;
     seal->token_hash = call->identity.token_hash;
     seal->auth_time = call->identity.auth_time;
     seal->acr = call->identity.acr;
     seal->at = ngx_lockbox_clock_msec();
-
-    return ngx_http_lockbox_admin_seal_by(call, seal, scope, said, access,
-                                          decision);
 }
 
 
@@ -489,19 +533,48 @@ ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
         return NGX_ERROR;
     }
 
-    text = ngx_lockbox_json_own(pool,
-               json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}",
+    text = ngx_http_lockbox_seal_decision(pool, seal);
+
+    if (ngx_lockbox_json_set(text, "seal", ngx_lockbox_json_text(&jws))
+        != NGX_OK
+        || (seal->version != 0 && json_object_update(text, said) != 0))
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_lockbox_json_dump(pool, text, decision);
+}
+
+
+static json_t *
+ngx_http_lockbox_seal_decision(ngx_pool_t *pool,
+    const ngx_lockbox_seal_t *seal)
+{
+    return ngx_lockbox_json_own(pool,
+               json_pack("{s:o, s:o, s:o, s:o, s:o}",
                          "stage", ngx_lockbox_json_text(&seal->stage),
                          "decision", ngx_lockbox_json_text(&seal->decision),
                          "by", ngx_http_lockbox_admin_decider(seal),
                          "at", ngx_http_lockbox_admin_view_time(seal->at),
                          "token_hash",
-                         ngx_lockbox_json_text(&seal->token_hash),
-                         "seal", ngx_lockbox_json_text(&jws)));
+                         ngx_lockbox_json_text(&seal->token_hash)));
+}
 
-    if (text == NULL
-        || (seal->version != 0 && json_object_update(text, said) != 0))
-    {
+
+ngx_int_t
+ngx_http_lockbox_admin_unsealed(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_seal_t *seal, json_t *said, ngx_str_t *decision)
+{
+    json_t      *text;
+    ngx_pool_t  *pool;
+
+    pool = call->request->pool;
+
+    ngx_http_lockbox_seal_by_caller(call, seal);
+
+    text = ngx_http_lockbox_seal_decision(pool, seal);
+
+    if (text == NULL || json_object_update(text, said) != 0) {
         return NGX_ERROR;
     }
 

@@ -58,8 +58,9 @@ ngx_int_t ngx_http_lockbox_admin_case_old(
 
 /*
  * The window of a request that was approved, Unix seconds, as it follows from
- * the seals alone.  NGX_OK; NGX_ERROR, with a line in the error log, when
- * approvals are missing.
+ * the seals alone.  NGX_OK; NGX_DECLINED, and the window too, when it was
+ * approved by fewer than are needed now; NGX_ERROR, with a line in the error
+ * log, when approvals are missing that were needed then.
  */
 ngx_int_t ngx_http_lockbox_admin_window(ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_admin_case_t *request, time_t *begins,
@@ -87,6 +88,15 @@ ngx_int_t ngx_http_lockbox_admin_seal_by(ngx_http_lockbox_admin_call_t *call,
     ngx_str_t *access, ngx_str_t *decision);
 
 /*
+ * The decision of a step of the caller's without a seal, for a request that
+ * none can go on from; "seal" comes with stage and decision.  It verifies as
+ * nothing, and is there to be read.
+ */
+ngx_int_t ngx_http_lockbox_admin_unsealed(
+    ngx_http_lockbox_admin_call_t *call, ngx_lockbox_seal_t *seal,
+    json_t *said, ngx_str_t *decision);
+
+/*
  * Who a seal is by, and when and how they had logged in; a new reference, NULL
  * without memory.
  */
@@ -94,7 +104,8 @@ json_t *ngx_http_lockbox_admin_decider(const ngx_lockbox_seal_t *seal);
 
 /*
  * The arguments of a step about the request that the path names, or another
- * one of its tenant: actor, tenant, id.  A new reference, NULL without memory.
+ * one of its tenant: actor, tenant, id, managers.  A new reference, NULL
+ * without memory.
  */
 json_t *ngx_http_lockbox_admin_about(ngx_http_lockbox_admin_call_t *call);
 json_t *ngx_http_lockbox_admin_about_other(

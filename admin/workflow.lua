@@ -185,6 +185,9 @@ local NOBODY = { iss = '', sub = '', roles = { auditor = true } }
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+-- Managers that must approve, as far as the caller says how many.
+local managers_needed = 0
+
 
 local function fail(reason)
     error({ err = 'ERR lockbox workflow: ' .. reason })
@@ -746,6 +749,27 @@ local function times_taken(fields, name)
 end
 
 
+local function approvals(fields, stage)
+    local count = 0
+
+    for _, taken in ipairs(decisions_of(fields)) do
+        if taken.decision == 'approve' and taken.stage == stage then
+            count = count + 1
+        end
+    end
+
+    return count
+end
+
+
+-- More managers may be needed by now than were when it was their turn, which
+-- does not come again.
+local function has_too_few(step, fields)
+    return step.name == 'approve' and stage_of(fields) == 'customer'
+           and approvals(fields, 'manager') < managers_needed
+end
+
+
 -- Why somebody who sees the request may not take the step now, or nil.
 local function refusal(step, fields, actor)
     local roles = roles_on(fields, actor)
@@ -766,7 +790,9 @@ local function refusal(step, fields, actor)
         return 'same_person'
     end
 
-    if step.most and times_taken(fields, step.name) >= step.most then
+    if step.most and times_taken(fields, step.name) >= step.most
+       or has_too_few(step, fields)
+    then
         return 'conflict'
     end
 end
@@ -869,10 +895,15 @@ end
 
 -- Steps: each changes the fields and returns the event that it is, if any.
 
+-- Where it was tampered with their number may be none, or too small a one.
 local function record(fields, decision)
-    local count = tonumber(fields.decisions)
+    local count = tonumber(fields.decisions) or 0
 
-    set(fields, { ['decision:' .. count] = decision,
+    while fields['decision:' .. digits(count)] do
+        count = count + 1
+    end
+
+    set(fields, { ['decision:' .. digits(count)] = decision,
                   decisions = digits(count + 1) })
 end
 
@@ -898,19 +929,6 @@ local function open_window(fields, args)
                   expires_at = digits(expires_at) })
     write('SET', live_key(fields.tenant, fields.id), 'live',
           'PXAT', digits(expires_at))
-end
-
-
-local function approvals(fields, stage)
-    local count = 0
-
-    for _, taken in ipairs(decisions_of(fields)) do
-        if taken.decision == 'approve' and taken.stage == stage then
-            count = count + 1
-        end
-    end
-
-    return count
 end
 
 
@@ -993,7 +1011,9 @@ local function changes_to(fields, args, run)
     local event = run(fields, args)
 
     if next(changed) then
-        set(fields, { version = digits(tonumber(fields.version) + 1) })
+        set(fields, {
+            version = digits((tonumber(fields.version) or 0) + 1)
+        })
         save(fields, args)
     end
 
@@ -2025,7 +2045,7 @@ local ACTIONS = {
     } },
 
     show = { run = show, args = {
-        actor = ACTOR, tenant = 'tenant', id = 'id'
+        actor = ACTOR, tenant = 'tenant', id = 'id', managers = 'whole?'
     } },
 
     -- access and duration as they stand after the decision; begins (s) as long
@@ -2070,7 +2090,7 @@ local ACTIONS = {
     list = { run = list, args = {
         actor = ACTOR, view = 'view?', states = 'states?', tenant = 'tenant?',
         engineer = 'person?', since = 'time?', before = 'time?',
-        limit = 'limit', cursor = 'text?'
+        limit = 'limit', cursor = 'text?', managers = 'whole?'
     } },
 
     policy = { run = policy, args = {
@@ -2117,5 +2137,8 @@ end
 if args.preapproval then
     check(cjson.decode(args.preapproval), PREAPPROVAL, 'preapproval')
 end
+
+managers_needed = args.managers
+                  or args.required and args.required.manager or 0
 
 return action.run(args)

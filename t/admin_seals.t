@@ -148,9 +148,9 @@ sub written_by_hand {
     # the manager's stage is not there at all
     load_all($saved);
     set($waiting, state => 'awaiting_customer');
-    approve('customer', $waiting);
-    refuses('approved by the customer alone', 'collect',
-            sub { act('engineer', 'grant', $waiting) });
+    is(outcome(act('customer', 'approve', $waiting, { version => 1 })),
+       '409 conflict', 'not approved by the customer alone');
+    is(stored($waiting)->{decisions}, 1, '... nor is that written');
 }
 
 # Fields of the hash that do not fit the seals.
@@ -608,7 +608,11 @@ sub ended_all_the_same {
         'a changed engineer' => { engineer_sub => 'emil' },
         'a wider access'     => { access => access_text(@WIDE) },
         'a lost seal'        => { 'decision:1' => unsealed() },
+        'no version'         => { version => 'x' },
+        'fewer decisions'    => { decisions => 1 },
+        'no decisions'       => { decisions => '' },
     );
+    my %why = (comment => 'This is not what was approved.');
 
     for my $name (sort keys %spoilt) {
         load_all($saved);
@@ -617,9 +621,24 @@ sub ended_all_the_same {
         is(outcome(act('other-customer', 'revoke', $id)), '404 not_found',
            "$name: not revoked by another customer");
         ok(redis('EXISTS', live_key($id)), '... and still live');
-        is(outcome(act('customer', 'revoke', $id)), '200 ok',
+        is(outcome(act('customer', 'revoke', $id, \%why)), '200 ok',
            '... revoked by the customer');
         ok(!redis('EXISTS', live_key($id)), '... and over');
         is(stored($id)->{state}, 'revoked', '... for good');
+
+        my $view = act('auditor', 'show', $id)->json;
+        my ($list) = grep { $_->{id} eq $id }
+            @{ ask('auditor', 'GET', $REQUESTS)->json->{requests} };
+        my $last = $view->{decisions}[-1];
+
+        is_deeply([ @$last{qw(stage decision comment)}, @{ $last->{by} }{sub} ],
+                  [ 'customer', 'revoke', $why{comment}, 'carl' ],
+                  '... which says by whom and why');
+        is(scalar @{ $view->{decisions} }, 3, '... besides what was there');
+        is_deeply($list->{decisions}, $view->{decisions},
+                  '... in the list, too');
+        is(outcome(act(stored($id)->{engineer_sub} eq 'emil'
+                           ? 'other-engineer' : 'engineer', 'grant', $id)),
+           '503 internal_error', '... and still verifies as nothing');
     }
 }

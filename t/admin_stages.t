@@ -21,6 +21,7 @@ tenants_that_nobody_speaks_for();
 several_approvals();
 who_narrowed_what();
 several_managers_alone();
+stricter_by_now();
 many_at_once();
 
 done_testing();
@@ -50,7 +51,7 @@ sub tenants_without_a_customer {
     approve('manager', $left);
     change_conf();
 
-    is(outcome(act('engineer', 'grant', $left)), '503 internal_error',
+    is(outcome(act('engineer', 'grant', $left)), '409 conflict',
        'nor once the customer has a say again');
     is(outcome(act('manager', 'revoke', $left)), '200 ok',
        '... but it can be ended');
@@ -231,6 +232,78 @@ sub several_managers_alone {
     load_all($saved);
     is(approve('second-manager', $id)->{state}, 'approved', '... but both are');
     is(outcome(knock(collect($id))), '200 ok', '... and it is good');
+}
+
+# What is under way when more become necessary gets by on no less, and says so.
+sub stricter_by_now {
+    my $more = sub {
+        change_conf(directives => { lockbox_approvals => $_[0] });
+    };
+    my $actions = sub {
+        my ($who, $id) = @_;
+        my $shown = act($who, 'show', $id)->json->{actions};
+        my ($listed) = map { $_->{actions} } grep { $_->{id} eq $id }
+            @{ ask($who, 'GET', $REQUESTS)->json->{requests} };
+
+        is_deeply($listed, $shown, "... as $who sees it in the list, too");
+        return $shown;
+    };
+
+    redis('FLUSHALL');
+    change_conf();
+
+    my $half = file();
+    approve('manager', $half);
+    my $whole = approved();
+    my $longer = file(extends => $whole);
+
+    $more->('manager=2');
+    records();
+    my $before = contents();
+    my $response = act('customer', 'approve', $half, { version => 2 });
+
+    is(outcome($response), '409 conflict', 'one manager was enough, and is not');
+    like($response->json->{detail}, qr/^More managers must approve now/,
+         '... which is what is said');
+    is_deeply([ record_words(records()) ], [ 'end approve conflict' ],
+              '... and recorded');
+    is_deeply(contents(), $before, '... and nothing opens');
+    is_deeply($actions->('customer', $half), [qw(deny ask)],
+              '... nor is it offered');
+    is_deeply($actions->('engineer', $half), ['cancel'],
+              '... and its engineer may withdraw it');
+
+    $response = act('engineer', 'grant', $whole);
+    is(outcome($response), '409 conflict', 'what one manager has approved');
+    like($response->json->{detail}, qr/^It was approved by fewer/,
+         '... is no more, which is what is said');
+    is_deeply([ record_words(records()) ], [ 'end collect conflict' ],
+              '... and recorded');
+    is_deeply($actions->('customer', $whole), ['revoke'],
+              '... and it can be ended');
+
+    # what it goes on from was approved all the same
+    approve($_, $longer) for qw(manager second-manager customer);
+    is(stored($longer)->{starts_at}, stored($whole)->{expires_at},
+       'who has asked for more time begins at the end of that');
+
+    $more->('manager=1 customer=2');
+    is(outcome(act('engineer', 'grant', $whole)), '409 conflict',
+       'what one customer has approved');
+    is(approve('customer', $half)->{state}, 'awaiting_customer',
+       '... while another one can still be asked');
+    is(approve('second-customer', $half)->{state}, 'approved', '... and says');
+    is(outcome(knock(collect($half))), '200 ok', '... that it is good');
+
+    # with nothing else changed
+    change_conf();
+    $half = file();
+    approve('manager', $half);
+    is_deeply($actions->('customer', $half), [qw(approve deny ask)],
+              'where one is enough it is offered');
+    is(approve('customer', $half)->{state}, 'approved', '... and opens');
+    is(outcome(knock(collect($_))), '200 ok', '... and is good')
+        for $whole, $half;
 }
 
 # One approval that is sent many times is one (W07).

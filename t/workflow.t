@@ -100,6 +100,7 @@ filing();
 whole_life();
 manager_alone();
 approvals_in_numbers();
+too_few_managers();
 so_many_at_a_time();
 extensions();
 questions();
@@ -371,6 +372,25 @@ sub manager_alone {
 
     is($fields->{state}, 'approved', 'where the manager alone decides');
     is(live_until(), $fields->{expires_at}, '... the window opens at once');
+}
+
+# Of managers more are needed than have approved.
+sub too_few_managers {
+    my %three = (required => { manager => 3, customer => 1 });
+
+    fresh('awaiting_customer');
+    my $before = dump_keys();
+
+    is(step('approve', 'customer', %three)->{result}, 'conflict',
+       'no window by fewer managers than are needed now');
+    is_deeply(dump_keys(), $before, '... which changes nothing');
+    is_deeply(step('show', 'customer', managers => 3)->{actions},
+              [qw(deny ask)], '... and is not offered');
+    is_deeply(step('show', 'customer', managers => 2)->{actions},
+              [qw(approve deny ask)], '... where enough have approved it is');
+    is(did('approve', 'customer',
+           required => { manager => 2, customer => 1 })->{state}, 'approved',
+       '... and opens');
 }
 
 sub approvals_in_numbers {

@@ -50,7 +50,8 @@ sub many_at_once {
         my $version = stored()->{version};
         my %args = $who
             ? (step_args($action, $who),
-               required => { manager => 9, customer => 9 })
+               required => { manager => $state eq 'awaiting_manager' ? 9 : 2,
+                             customer => 9 })
             : (tenant => 'acme', id => $ID, retention => $RETENTION);
         my @clients = map { $t->redis_client } 1 .. 20;
         my %results;
