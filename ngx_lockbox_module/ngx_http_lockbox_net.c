@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_lockbox_audit.h"
+#include "ngx_http_lockbox_caches.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_http_lockbox_module.h"
 #include "ngx_http_lockbox_problem.h"
@@ -86,7 +87,7 @@ ngx_http_lockbox_net_header_filter(ngx_http_request_t *r)
         return ngx_http_lockbox_net_beyond(r);
     }
 
-    /* proxy_cache and proxy_store would serve it to others, ungated */
+    /* those that are known are off, but not every upstream need be known */
 
     if (r->upstream != NULL) {
         r->upstream->cacheable = 0;
@@ -289,6 +290,10 @@ ngx_http_lockbox_net_stop(ngx_http_request_t *r, const char *reason)
 static ngx_int_t
 ngx_http_lockbox_net_init(ngx_conf_t *cf)
 {
+    if (ngx_http_lockbox_caches_off(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_lockbox_net_header_filter;
 
