@@ -1,7 +1,7 @@
 /*
  * The caches and stores of nginx.  Where a gate is they are off, so that they
  * see no answer at all: they keep the status of some errors without asking
- * anybody.
+ * anybody.  Elsewhere they can only be told of each single answer.
  */
 
 #include "ngx_http_lockbox_caches.h"
@@ -118,4 +118,37 @@ ngx_http_lockbox_caches_one_off(ngx_conf_t *cf,
     ucf->store = 0;
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_lockbox_caches_forbid(ngx_http_request_t *r)
+{
+    if (r->upstream != NULL) {
+        r->upstream->cacheable = 0;
+        r->upstream->store = 0;
+    }
+}
+
+
+ngx_uint_t
+ngx_http_lockbox_caches_hit(const ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+    return r->cached;
+#else
+    return 0;
+#endif
+}
+
+
+ngx_uint_t
+ngx_http_lockbox_caches_error(const ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+    return r->upstream != NULL
+           && r->upstream->cache_status == NGX_HTTP_CACHE_HIT;
+#else
+    return 0;
+#endif
 }

@@ -19,5 +19,18 @@
  */
 ngx_int_t ngx_http_lockbox_caches_off(ngx_conf_t *cf);
 
+/* The answer whose header is about to be sent is not to be kept. */
+void ngx_http_lockbox_caches_forbid(ngx_http_request_t *r);
+
+/* 1 if the answer comes from a cache, else 0. */
+ngx_uint_t ngx_http_lockbox_caches_hit(const ngx_http_request_t *r);
+
+/*
+ * 1 if the last location of the request that had an upstream took an answer or
+ * the mere status of an error from a cache, else 0.  nginx does not say the
+ * latter of the error page that it makes of it.
+ */
+ngx_uint_t ngx_http_lockbox_caches_error(const ngx_http_request_t *r);
+
 
 #endif /* _NGX_HTTP_LOCKBOX_CACHES_H_INCLUDED_ */
