@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_lockbox_audit.h"
+#include "ngx_http_lockbox_caches.h"
 #include "ngx_http_lockbox_headers.h"
 #include "ngx_http_lockbox_module.h"
 #include "ngx_http_lockbox_problem.h"
@@ -13,6 +14,8 @@
 
 static ngx_int_t ngx_http_lockbox_net_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_net_beyond(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lockbox_net_allowed(ngx_http_request_t *r,
+    const ngx_http_lockbox_leg_t *leg);
 static ngx_http_lockbox_leg_t *ngx_http_lockbox_net_leg(
     ngx_http_request_t *r);
 static ngx_uint_t ngx_http_lockbox_net_own_error(ngx_http_request_t *r);
@@ -86,32 +89,14 @@ ngx_http_lockbox_net_header_filter(ngx_http_request_t *r)
         return ngx_http_lockbox_net_beyond(r);
     }
 
-    /* proxy_cache and proxy_store would serve it to others, ungated */
+    /* those that are known are off, but not every upstream need be known */
 
-    if (r->upstream != NULL) {
-        r->upstream->cacheable = 0;
-        r->upstream->store = 0;
-    }
+    ngx_http_lockbox_caches_forbid(r);
 
     leg = ngx_http_lockbox_net_leg(r);
 
     if (leg != NULL && leg->decision == NGX_LOCKBOX_ALLOW) {
-
-#if (NGX_HTTP_CACHE)
-        if (r->cached) {
-            return ngx_http_lockbox_net_stop(r, "comes from a shared cache");
-        }
-#endif
-
-        if (!ngx_http_lockbox_net_protocol(r, leg)) {
-            return ngx_http_lockbox_net_stop(r, "must not switch protocols");
-        }
-
-        if (ngx_http_lockbox_net_mark(r, leg) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        return ngx_http_next_header_filter(r);
+        return ngx_http_lockbox_net_allowed(r, leg);
     }
 
     if ((leg != NULL && leg->refused) || ngx_http_lockbox_net_own_error(r)) {
@@ -132,11 +117,13 @@ ngx_http_lockbox_net_beyond(ngx_http_request_t *r)
 {
     ngx_http_lockbox_leg_t  *leg;
 
-    leg = ngx_http_lockbox_audit_leg(r, 0);
+    leg = ngx_http_lockbox_net_leg(r);
 
     if (leg == NULL || !leg->gated) {
         return ngx_http_next_header_filter(r);
     }
+
+    ngx_http_lockbox_caches_forbid(r);
 
     if (leg->decision != NGX_LOCKBOX_ALLOW) {
 
@@ -145,6 +132,26 @@ ngx_http_lockbox_net_beyond(ngx_http_request_t *r)
         }
 
         return ngx_http_lockbox_net_stop(r, "was not allowed by the gate");
+    }
+
+    /* whose error that was, and whether there was one, is not for others */
+
+    if (ngx_http_lockbox_caches_error(r)) {
+        return ngx_http_lockbox_net_stop(r, "comes from a shared cache");
+    }
+
+    return ngx_http_lockbox_net_allowed(r, leg);
+}
+
+
+/* What is allowed is for whom it is allowed, and until when. */
+
+static ngx_int_t
+ngx_http_lockbox_net_allowed(ngx_http_request_t *r,
+    const ngx_http_lockbox_leg_t *leg)
+{
+    if (ngx_http_lockbox_caches_hit(r)) {
+        return ngx_http_lockbox_net_stop(r, "comes from a shared cache");
     }
 
     if (!ngx_http_lockbox_net_protocol(r, leg)) {
@@ -289,6 +296,10 @@ ngx_http_lockbox_net_stop(ngx_http_request_t *r, const char *reason)
 static ngx_int_t
 ngx_http_lockbox_net_init(ngx_conf_t *cf)
 {
+    if (ngx_http_lockbox_caches_off(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_lockbox_net_header_filter;
 
