@@ -27,9 +27,10 @@ static ngx_int_t ngx_http_lockbox_admin_refusal(
     const char *detail, json_t *more);
 static void ngx_http_lockbox_admin_body_handler(ngx_http_request_t *r);
 static ngx_lockbox_decision_t ngx_http_lockbox_admin_body(
-    ngx_http_lockbox_admin_call_t *call);
+    ngx_http_lockbox_admin_call_t *call, ngx_lockbox_fault_t *fault);
 static ngx_int_t ngx_http_lockbox_admin_body_text(ngx_http_request_t *r,
     ngx_str_t *text);
+static json_t *ngx_http_lockbox_admin_at(const ngx_lockbox_fault_t *fault);
 static void ngx_http_lockbox_admin_stepped(void *data,
     const ngx_lockbox_workflow_result_t *result);
 static void ngx_http_lockbox_admin_cleanup(void *data);
@@ -375,15 +376,21 @@ ngx_http_lockbox_admin_expect_body(ngx_http_lockbox_admin_call_t *call)
 static void
 ngx_http_lockbox_admin_body_handler(ngx_http_request_t *r)
 {
+    json_t                         *more;
+    ngx_lockbox_fault_t             fault;
     ngx_lockbox_decision_t          decision;
     ngx_http_lockbox_admin_call_t  *call;
 
     call = ngx_http_get_module_ctx(r, ngx_http_lockbox_admin_module);
+    fault.reason = NULL;
 
-    decision = ngx_http_lockbox_admin_body(call);
+    decision = ngx_http_lockbox_admin_body(call, &fault);
 
     if (decision != NGX_LOCKBOX_ALLOW) {
-        ngx_http_lockbox_admin_refuse(call, decision, NULL, NULL);
+        more = fault.reason != NULL ? ngx_http_lockbox_admin_at(&fault) : NULL;
+
+        ngx_http_lockbox_admin_refuse(call, decision, fault.reason, more);
+        json_decref(more);
         return;
     }
 
@@ -392,7 +399,8 @@ ngx_http_lockbox_admin_body_handler(ngx_http_request_t *r)
 
 
 static ngx_lockbox_decision_t
-ngx_http_lockbox_admin_body(ngx_http_lockbox_admin_call_t *call)
+ngx_http_lockbox_admin_body(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_fault_t *fault)
 {
     ngx_int_t  rc;
     ngx_str_t  text;
@@ -413,8 +421,8 @@ ngx_http_lockbox_admin_body(ngx_http_lockbox_admin_call_t *call)
         return NGX_LOCKBOX_ALLOW;
     }
 
-    call->body = ngx_lockbox_json_parse(call->request->pool, text.data,
-                                        text.len);
+    call->body = ngx_lockbox_json_parse_told(call->request->pool, text.data,
+                                             text.len, fault);
 
     return call->body != NULL ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_INVALID_JSON;
 }
@@ -512,11 +520,18 @@ ngx_http_lockbox_admin_refuse_member(ngx_http_lockbox_admin_call_t *call,
 {
     json_t  *more;
 
-    more = json_pack("{s:o}", "member", ngx_lockbox_json_text(&fault->member));
+    more = ngx_http_lockbox_admin_at(fault);
 
     ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INVALID_MEMBER,
                                   fault->reason, more);
     json_decref(more);
+}
+
+
+static json_t *
+ngx_http_lockbox_admin_at(const ngx_lockbox_fault_t *fault)
+{
+    return json_pack("{s:o}", "member", ngx_lockbox_json_text(&fault->member));
 }
 
 

@@ -42,12 +42,6 @@ sub texts_that_are_no_json {
     my $good = filing_text();
     my $deep = sub { '{"a":' x $_[0] . 1 . '}' x $_[0] };
     my %texts = (
-        'a member twice (W26)' => filing_text(reason => '"production_alert",'
-                                              . '"reason":"production_alert"'),
-        'a member twice, once escaped' => filing_text(
-            duration => '60,"dur\u0061tion":3600'),
-        'a member of an item twice' => filing_text(access => '['
-            . item(service => '"mail","service":"mail"') . ']'),
         'something behind it' => "$good x",
         'another one behind it' => "$good$good",
         'a NUL behind it' => "$good\0",
@@ -88,6 +82,7 @@ sub texts_that_are_no_json {
                 sub { post_filing($texts{$name}) });
     }
 
+    members_twice();
     refused('no body', '400 invalid_json',
             sub { ask('engineer', 'POST', $REQUESTS) });
     refused('sixteen levels are JSON', '400 invalid_member /a',
@@ -101,6 +96,46 @@ sub texts_that_are_no_json {
             justification => '"whole: \ud83d\ude00 ....."'));
     });
     redis('FLUSHALL');
+}
+
+# Which one is said, wherever it is; the twins differ in that name alone.
+sub members_twice {
+    my $good = filing_text();
+    my $nested = sub {
+        my ($name) = @_;
+        return qq({"a":{"b/c":[0,[],{"d~e":1,"$name":2}]}});
+    };
+
+    for ([ '/reason', filing_text(reason => '"production_alert",'
+                                  . '"reason":"production_alert"') ],
+         [ '/duration', filing_text(
+            duration => '60,"dur\u0061tion":3600') ],
+         [ '/access/0/service', filing_text(access => '['
+            . item(service => '"mail","service":"mail"') . ']') ],
+         [ '/access/1/paths', filing_text(access => '[' . item() . ','
+            . item(paths => '["/a"],"paths":["/a"]') . ']') ],
+         [ '/a/b~1c/2/d~0e', $nested->('d~e') ],
+         [ '/reason', substr($good, 0, -1) . ',"reason":"x"' ])
+    {
+        my ($member, $text) = @$_;
+        my $response = refused("$member twice (W26)",
+                               "400 invalid_json $member",
+                               sub { post_filing($text) });
+
+        is($response->json->{detail}, 'The member is there twice.',
+           '... which says so');
+    }
+
+    refused('another beside it', '400 invalid_member /a',
+            sub { post_filing($nested->('d/e')) });
+    refused('a member of items once each', '400 invalid_member /access/1/d',
+            sub { post_filing(filing_text(access =>
+                      '[' . item() . ',' . item(d => 1) . ']')) });
+
+    my $response = refused('no JSON for another reason', '400 invalid_json',
+                           sub { post_filing("$good$good") });
+
+    unlike($response->json->{detail}, qr/twice/, '... says nothing of that');
 }
 
 sub filings {
