@@ -24,6 +24,7 @@ texts_that_are_no_json();
 filings();
 access_items();
 decisions();
+parameters();
 tickets();
 
 done_testing();
@@ -376,6 +377,80 @@ sub decisions {
     redis('FLUSHALL');
 }
 
+
+# Calls that take no parameter, each with who may make it and what of.
+sub calls {
+    my ($id, $asked, $live) = @_;
+
+    my $policy = '/lockbox/v1/tenants/acme/policy';
+
+    return (
+        [ 'nobody', 'GET', '/lockbox/v1/jwks.json' ],
+        [ 'nobody', 'GET', '/lockbox/v1/openapi.json' ],
+        [ 'engineer', 'GET', '/lockbox/v1/whoami' ],
+        [ 'engineer', 'HEAD', '/lockbox/v1/whoami' ],
+        [ 'manager', 'GET', uri($id) ],
+        [ 'manager', 'HEAD', uri($id) ],
+        [ 'customer', 'GET', $policy ],
+        [ 'customer', 'PUT', $policy, '{"version":0,"policy":{}}' ],
+        [ 'engineer', 'POST', $REQUESTS, filing_text() ],
+        map({ [ 'manager', 'POST', uri($id, $_),
+                '{"version":1,"comment":"Why?"}' ] } qw(approve deny ask)),
+        [ 'engineer', 'POST', uri($asked, 'answer'), '{"comment":"So."}' ],
+        [ 'engineer', 'POST', uri($asked, 'cancel') ],
+        [ 'engineer', 'POST', uri($live, 'complete') ],
+        [ 'customer', 'POST', uri($live, 'revoke') ],
+        [ 'engineer', 'POST', uri($live, 'grant') ],
+    );
+}
+
+# What a call does not know it does not pass over.
+sub parameters {
+    my $id = file();
+    my $live = approved();
+    my $asked = file();
+    took('manager', 'ask', $asked, version => 1, comment => 'Which one?');
+    my $saved = save_all();
+
+    for (calls($id, $asked, $live)) {
+        my ($who, $method, $uri, $body) = @$_;
+        my ($name) = "$method $uri" =~ s/$id|$asked|$live/{id}/r;
+        my $call = sub {
+            my ($query) = @_;
+            return ask($who, $method, $uri . $query, !defined $body ? ()
+                       : (body => $body,
+                          headers => { 'Content-Type' => $JSON_TYPE }));
+        };
+
+        refused("$name with x=1", '400 invalid_member x',
+                sub { $call->('?x=1') });
+        refused("$name with version=1", '400 invalid_member version',
+                sub { $call->('?version=1&x=1') });
+        accepted("$name with no parameter", sub { $call->('?') });
+        load_all($saved);
+    }
+
+    my $whoami = '/lockbox/v1/whoami';
+
+    for ([ 'x', 'x' ], [ 'x=', 'x' ], [ '=1', '' ], [ '&', '' ],
+         [ 'limit=1', 'limit' ], [ 'Whoami=1', 'Whoami' ], [ 'x%3D1', 'x%3D1' ])
+    {
+        my ($query, $member) = @$_;
+        my $response = refused("whoami?$query", "400 invalid_member $member",
+                               sub { ask('engineer', 'GET',
+                                         "$whoami?$query") });
+
+        is($response->json->{detail}, 'The parameter is unknown.',
+           '... which says why');
+    }
+
+    refused('who calls is asked first', '401 no_token',
+            sub { ask('nobody', 'GET', "$whoami?x=1") });
+    refused('a parameter comes before its body', '400 invalid_member x',
+            sub { post('engineer', "$REQUESTS?x=1", '{') });
+
+    redis('FLUSHALL');
+}
 
 sub tickets {
     change_conf(directives => {

@@ -104,7 +104,7 @@ location = /no { return 403; }
 location /free/ { $root }
 location \@free { return 200 "free for all"; }
 location /lockbox/ { lockbox_admin on; }
-location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path break; }
+location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path? break; }
 EOF_LOCATIONS
 $t->run;
 $Test::Lockbox::Admin::World = $t;
