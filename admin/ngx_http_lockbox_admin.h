@@ -87,6 +87,7 @@ typedef struct {
     ngx_http_lockbox_body_e         body;
     unsigned                        public:1;     /* no identity needed */
     unsigned                        read:1;       /* changes nothing */
+    unsigned                        query:1;      /* has parameters */
     ngx_http_lockbox_admin_run_pt   run;
 } ngx_http_lockbox_route_t;
 

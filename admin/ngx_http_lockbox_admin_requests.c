@@ -58,13 +58,20 @@ static ngx_int_t ngx_http_lockbox_filing_extended(
     const ngx_lockbox_workflow_result_t *result, ngx_lockbox_fault_t *fault);
 static void ngx_http_lockbox_filing_send(ngx_http_lockbox_admin_call_t *call);
 static ngx_int_t ngx_http_lockbox_filing_served(ngx_pool_t *pool,
-    const ngx_http_lockbox_main_conf_t *mcf, const ngx_lockbox_scope_t *scope,
-    ngx_lockbox_fault_t *fault);
-static ngx_uint_t ngx_http_lockbox_filing_known(
-    const ngx_http_lockbox_main_conf_t *mcf);
-static ngx_uint_t ngx_http_lockbox_filing_location(
-    const ngx_http_lockbox_main_conf_t *mcf, const ngx_str_t *service,
-    const ngx_str_t *label);
+    const ngx_array_t *gated, const ngx_str_t *tenant,
+    const ngx_lockbox_scope_t *scope, ngx_lockbox_fault_t *fault);
+static ngx_uint_t ngx_http_lockbox_filing_known(const ngx_array_t *gated,
+    const ngx_str_t *tenant);
+static ngx_uint_t ngx_http_lockbox_filing_location(const ngx_array_t *gated,
+    const ngx_str_t *tenant, const ngx_str_t *service, const ngx_str_t *label);
+static ngx_uint_t ngx_http_lockbox_filing_opens(const ngx_array_t *gated,
+    const ngx_str_t *tenant, const ngx_lockbox_item_t *item);
+static ngx_uint_t ngx_http_lockbox_filing_of_tenant(
+    const ngx_http_lockbox_loc_conf_t *lcf, const ngx_str_t *tenant);
+static void ngx_http_lockbox_filing_labels(
+    const ngx_http_lockbox_loc_conf_t *lcf, ngx_lockbox_strings_t *labels);
+static ngx_uint_t ngx_http_lockbox_filing_labelled(
+    const ngx_lockbox_strings_t *labels, const ngx_str_t *label);
 static json_t *ngx_http_lockbox_filing_args(
     ngx_http_lockbox_admin_call_t *call,
     const ngx_http_lockbox_filing_t *filed);
@@ -218,8 +225,8 @@ ngx_http_lockbox_admin_file(ngx_http_lockbox_admin_call_t *call)
         return;
     }
 
-    rc = ngx_http_lockbox_filing_served(r->pool, mcf, &filing->body.scope,
-                                        &fault);
+    rc = ngx_http_lockbox_filing_served(r->pool, &mcf->gated, &call->tenant,
+                                        &filing->body.scope, &fault);
 
     if (rc == NGX_OK) {
         rc = ngx_http_lockbox_admin_fits(call, &call->identity.iss,
@@ -436,21 +443,23 @@ ngx_http_lockbox_filing_send(ngx_http_lockbox_admin_call_t *call)
 /* What no gated location here can serve would open nothing. */
 
 static ngx_int_t
-ngx_http_lockbox_filing_served(ngx_pool_t *pool,
-    const ngx_http_lockbox_main_conf_t *mcf, const ngx_lockbox_scope_t *scope,
+ngx_http_lockbox_filing_served(ngx_pool_t *pool, const ngx_array_t *gated,
+    const ngx_str_t *tenant, const ngx_lockbox_scope_t *scope,
     ngx_lockbox_fault_t *fault)
 {
     ngx_uint_t                 i, j;
     const ngx_lockbox_item_t  *item;
 
-    if (!ngx_http_lockbox_filing_known(mcf)) {
+    if (!ngx_http_lockbox_filing_known(gated, tenant)) {
         return NGX_OK;
     }
 
     for (i = 0; i < scope->nelts; i++) {
         item = &scope->elts[i];
 
-        if (!ngx_http_lockbox_filing_location(mcf, &item->service, NULL)) {
+        if (!ngx_http_lockbox_filing_location(gated, tenant, &item->service,
+                                              NULL))
+        {
             return ngx_lockbox_json_fault(pool, fault,
                                           "No location here serves it.",
                                           "/access/%lu/service",
@@ -458,7 +467,8 @@ ngx_http_lockbox_filing_served(ngx_pool_t *pool,
         }
 
         for (j = 0; j < item->labels.nelts; j++) {
-            if (!ngx_http_lockbox_filing_location(mcf, &item->service,
+            if (!ngx_http_lockbox_filing_location(gated, tenant,
+                                                  &item->service,
                                                   &item->labels.elts[j]))
             {
                 return ngx_lockbox_json_fault(pool, fault,
@@ -469,6 +479,14 @@ ngx_http_lockbox_filing_served(ngx_pool_t *pool,
                                               (unsigned long) j);
             }
         }
+
+        if (!ngx_http_lockbox_filing_opens(gated, tenant, item)) {
+            return ngx_lockbox_json_fault(pool, fault,
+                                          "Every location of this service has "
+                                          "a label that is missing.",
+                                          "/access/%lu/labels",
+                                          (unsigned long) i);
+        }
     }
 
     return NGX_OK;
@@ -478,52 +496,131 @@ ngx_http_lockbox_filing_served(ngx_pool_t *pool,
 /* Not if one takes its service from the request, or all are elsewhere. */
 
 static ngx_uint_t
-ngx_http_lockbox_filing_known(const ngx_http_lockbox_main_conf_t *mcf)
+ngx_http_lockbox_filing_known(const ngx_array_t *gated,
+    const ngx_str_t *tenant)
 {
     ngx_uint_t                     i;
-    ngx_http_lockbox_loc_conf_t  **gated;
+    ngx_http_lockbox_loc_conf_t  **lcf;
 
-    gated = mcf->gated.elts;
+    lcf = gated->elts;
 
-    for (i = 0; i < mcf->gated.nelts; i++) {
-        if (gated[i]->service->lengths != NULL) {
+    for (i = 0; i < gated->nelts; i++) {
+        if (lcf[i]->service->lengths != NULL
+            && ngx_http_lockbox_filing_of_tenant(lcf[i], tenant))
+        {
             return 0;
         }
     }
 
-    return mcf->gated.nelts != 0;
+    return gated->nelts != 0;
 }
 
 
 /* Whether one is of that service and, if a label is given, carries it. */
 
 static ngx_uint_t
-ngx_http_lockbox_filing_location(const ngx_http_lockbox_main_conf_t *mcf,
-    const ngx_str_t *service, const ngx_str_t *label)
+ngx_http_lockbox_filing_location(const ngx_array_t *gated,
+    const ngx_str_t *tenant, const ngx_str_t *service, const ngx_str_t *label)
 {
-    ngx_str_t                     *labels;
-    ngx_uint_t                     i, j, n;
-    ngx_http_lockbox_loc_conf_t  **gated;
+    ngx_uint_t                     i;
+    ngx_lockbox_strings_t          labels;
+    ngx_http_lockbox_loc_conf_t  **lcf;
 
-    gated = mcf->gated.elts;
+    lcf = gated->elts;
 
-    for (i = 0; i < mcf->gated.nelts; i++) {
+    for (i = 0; i < gated->nelts; i++) {
 
-        if (!ngx_lockbox_text_same(&gated[i]->service->value, service)) {
+        if (!ngx_http_lockbox_filing_of_tenant(lcf[i], tenant)
+            || !ngx_lockbox_text_same(&lcf[i]->service->value, service))
+        {
             continue;
         }
 
-        if (label == NULL) {
+        ngx_http_lockbox_filing_labels(lcf[i], &labels);
+
+        if (label == NULL || ngx_http_lockbox_filing_labelled(&labels, label))
+        {
             return 1;
         }
+    }
 
-        n = gated[i]->labels != NULL ? gated[i]->labels->nelts : 0;
-        labels = n != 0 ? gated[i]->labels->elts : NULL;
+    return 0;
+}
 
-        for (j = 0; j < n; j++) {
-            if (ngx_lockbox_text_same(&labels[j], label)) {
-                return 1;
+
+/* Whether one is of the item's service and has no label but the item's. */
+
+static ngx_uint_t
+ngx_http_lockbox_filing_opens(const ngx_array_t *gated,
+    const ngx_str_t *tenant, const ngx_lockbox_item_t *item)
+{
+    ngx_uint_t                     i, j;
+    ngx_lockbox_strings_t          labels;
+    ngx_http_lockbox_loc_conf_t  **lcf;
+
+    lcf = gated->elts;
+
+    for (i = 0; i < gated->nelts; i++) {
+
+        if (!ngx_http_lockbox_filing_of_tenant(lcf[i], tenant)
+            || !ngx_lockbox_text_same(&lcf[i]->service->value, &item->service))
+        {
+            continue;
+        }
+
+        ngx_http_lockbox_filing_labels(lcf[i], &labels);
+
+        for (j = 0; j < labels.nelts; j++) {
+            if (!ngx_http_lockbox_filing_labelled(&item->labels,
+                                                  &labels.elts[j]))
+            {
+                break;
             }
+        }
+
+        if (j == labels.nelts) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* A location that takes its tenant from the request may be anyone's. */
+
+static ngx_uint_t
+ngx_http_lockbox_filing_of_tenant(const ngx_http_lockbox_loc_conf_t *lcf,
+    const ngx_str_t *tenant)
+{
+    return lcf->tenant->lengths != NULL
+           || ngx_lockbox_text_same(&lcf->tenant->value, tenant);
+}
+
+
+static void
+ngx_http_lockbox_filing_labels(const ngx_http_lockbox_loc_conf_t *lcf,
+    ngx_lockbox_strings_t *labels)
+{
+    labels->nelts = 0;
+    labels->elts = NULL;
+
+    if (lcf->labels != NULL) {
+        labels->nelts = lcf->labels->nelts;
+        labels->elts = lcf->labels->elts;
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_lockbox_filing_labelled(const ngx_lockbox_strings_t *labels,
+    const ngx_str_t *label)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < labels->nelts; i++) {
+        if (ngx_lockbox_text_same(&labels->elts[i], label)) {
+            return 1;
         }
     }
 

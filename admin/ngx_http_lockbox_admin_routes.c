@@ -9,6 +9,7 @@
 #include "ngx_lockbox_accept.h"
 #include "ngx_lockbox_json.h"
 #include "ngx_lockbox_name.h"
+#include "ngx_lockbox_query.h"
 
 
 static ngx_lockbox_decision_t ngx_http_lockbox_admin_route(
@@ -20,14 +21,19 @@ static ngx_int_t ngx_http_lockbox_admin_allow(ngx_http_request_t *r,
     ngx_str_t *allow, ngx_uint_t method);
 static ngx_lockbox_decision_t ngx_http_lockbox_admin_identify(
     ngx_http_lockbox_admin_call_t *call);
+static ngx_lockbox_decision_t ngx_http_lockbox_admin_expect_query(
+    ngx_http_lockbox_admin_call_t *call, ngx_lockbox_fault_t *fault);
 static ngx_lockbox_decision_t ngx_http_lockbox_admin_expect_body(
     ngx_http_lockbox_admin_call_t *call);
 static ngx_int_t ngx_http_lockbox_admin_refusal(
     ngx_http_lockbox_admin_call_t *call, ngx_lockbox_decision_t decision,
     const char *detail, json_t *more);
+static ngx_int_t ngx_http_lockbox_admin_refusal_of(
+    ngx_http_lockbox_admin_call_t *call, ngx_lockbox_decision_t decision,
+    const ngx_lockbox_fault_t *fault);
 static void ngx_http_lockbox_admin_body_handler(ngx_http_request_t *r);
 static ngx_lockbox_decision_t ngx_http_lockbox_admin_body(
-    ngx_http_lockbox_admin_call_t *call);
+    ngx_http_lockbox_admin_call_t *call, ngx_lockbox_fault_t *fault);
 static ngx_int_t ngx_http_lockbox_admin_body_text(ngx_http_request_t *r,
     ngx_str_t *text);
 static void ngx_http_lockbox_admin_stepped(void *data,
@@ -38,70 +44,70 @@ static void ngx_http_lockbox_admin_cleanup(void *data);
 const ngx_http_lockbox_route_t  ngx_http_lockbox_admin_routes[] = {
 
     { NGX_HTTP_GET, "v1/whoami", ngx_string("whoami"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_whoami },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, 0, ngx_http_lockbox_admin_whoami },
 
     { NGX_HTTP_GET, "v1/jwks.json", ngx_string("jwks"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 1, 1, ngx_http_lockbox_admin_jwks },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 1, 1, 0, ngx_http_lockbox_admin_jwks },
 
     { NGX_HTTP_GET, "v1/events", ngx_string("events"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_events },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, 1, ngx_http_lockbox_admin_events },
 
     { NGX_HTTP_GET, "v1/openapi.json", ngx_string("openapi"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 1, 1, ngx_http_lockbox_admin_openapi },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 1, 1, 0, ngx_http_lockbox_admin_openapi },
 
     { NGX_HTTP_GET, "v1/requests", ngx_string("list"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_list },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, 1, ngx_http_lockbox_admin_list },
 
     { NGX_HTTP_GET, "v1/tenants/{t}/requests", ngx_string("list"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_list },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, 1, ngx_http_lockbox_admin_list },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests", ngx_string("request"),
-      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_file },
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, 0, ngx_http_lockbox_admin_file },
 
     { NGX_HTTP_GET, "v1/tenants/{t}/requests/{id}", ngx_string("show"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_show },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, 0, ngx_http_lockbox_admin_show },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/approve",
       ngx_string("approve"),
-      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_decide },
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, 0, ngx_http_lockbox_admin_decide },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/deny", ngx_string("deny"),
-      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_decide },
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, 0, ngx_http_lockbox_admin_decide },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/ask", ngx_string("ask"),
-      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_decide },
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, 0, ngx_http_lockbox_admin_decide },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/answer",
       ngx_string("answer"),
-      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, ngx_http_lockbox_admin_decide },
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, 0, ngx_http_lockbox_admin_decide },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/cancel",
       ngx_string("cancel"),
-      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, ngx_http_lockbox_admin_decide },
+      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, 0, ngx_http_lockbox_admin_decide },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/complete",
       ngx_string("complete"),
-      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, ngx_http_lockbox_admin_decide },
+      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, 0, ngx_http_lockbox_admin_decide },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/revoke",
       ngx_string("revoke"),
-      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, ngx_http_lockbox_admin_decide },
+      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, 0, ngx_http_lockbox_admin_decide },
 
     { NGX_HTTP_POST, "v1/tenants/{t}/requests/{id}/grant",
       ngx_string("collect"),
-      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, ngx_http_lockbox_admin_grant },
+      NGX_HTTP_LOCKBOX_BODY_OPTIONAL, 0, 0, 0, ngx_http_lockbox_admin_grant },
 
     { NGX_HTTP_GET, "v1/tenants/{t}/policy", ngx_string("show_policy"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, ngx_http_lockbox_admin_get_policy },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 1, 0, ngx_http_lockbox_admin_get_policy },
 
     { NGX_HTTP_PUT, "v1/tenants/{t}/policy", ngx_string("policy"),
-      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0,
+      NGX_HTTP_LOCKBOX_BODY_REQUIRED, 0, 0, 0,
       ngx_http_lockbox_admin_put_policy },
 
     { NGX_HTTP_GET, "v1/tenants/{t}/audit", ngx_string("audit_read"),
-      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 0, ngx_http_lockbox_admin_audit },
+      NGX_HTTP_LOCKBOX_BODY_NONE, 0, 0, 1, ngx_http_lockbox_admin_audit },
 
-    { 0, NULL, ngx_null_string, NGX_HTTP_LOCKBOX_BODY_NONE, 0, 0, NULL }
+    { 0, NULL, ngx_null_string, NGX_HTTP_LOCKBOX_BODY_NONE, 0, 0, 0, NULL }
 };
 
 
@@ -110,6 +116,7 @@ ngx_http_lockbox_admin_handler(ngx_http_request_t *r)
 {
     ngx_int_t                       rc;
     ngx_str_t                       allow;
+    ngx_lockbox_fault_t             fault;
     ngx_lockbox_decision_t          decision;
     ngx_http_lockbox_admin_call_t  *call;
 
@@ -135,6 +142,7 @@ ngx_http_lockbox_admin_handler(ngx_http_request_t *r)
     ngx_http_set_ctx(r, call, ngx_http_lockbox_admin_module);
 
     ngx_str_set(&allow, "");
+    fault.reason = NULL;
 
     decision = ngx_http_lockbox_admin_route(call, &allow);
 
@@ -149,11 +157,15 @@ ngx_http_lockbox_admin_handler(ngx_http_request_t *r)
     }
 
     if (decision == NGX_LOCKBOX_ALLOW) {
+        decision = ngx_http_lockbox_admin_expect_query(call, &fault);
+    }
+
+    if (decision == NGX_LOCKBOX_ALLOW) {
         decision = ngx_http_lockbox_admin_expect_body(call);
     }
 
     if (decision != NGX_LOCKBOX_ALLOW) {
-        return ngx_http_lockbox_admin_refusal(call, decision, NULL, NULL);
+        return ngx_http_lockbox_admin_refusal_of(call, decision, &fault);
     }
 
     if (call->route->body == NGX_HTTP_LOCKBOX_BODY_NONE) {
@@ -330,6 +342,30 @@ ngx_http_lockbox_admin_identify(ngx_http_lockbox_admin_call_t *call)
 }
 
 
+/* Calls with parameters read them themselves; to others each is unknown. */
+
+static ngx_lockbox_decision_t
+ngx_http_lockbox_admin_expect_query(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_fault_t *fault)
+{
+    ngx_http_request_t                          *r;
+    static const ngx_lockbox_query_parameter_t   none = {
+        NULL, NGX_LOCKBOX_QUERY_WORD, 0, NULL, 0, 0
+    };
+
+    r = call->request;
+
+    if (call->route->query
+        || ngx_lockbox_query_read(r->pool, &r->args, &none, NULL, fault)
+           == NGX_OK)
+    {
+        return NGX_LOCKBOX_ALLOW;
+    }
+
+    return NGX_LOCKBOX_INVALID_MEMBER;
+}
+
+
 static ngx_lockbox_decision_t
 ngx_http_lockbox_admin_expect_body(ngx_http_lockbox_admin_call_t *call)
 {
@@ -375,15 +411,20 @@ ngx_http_lockbox_admin_expect_body(ngx_http_lockbox_admin_call_t *call)
 static void
 ngx_http_lockbox_admin_body_handler(ngx_http_request_t *r)
 {
+    ngx_int_t                       rc;
+    ngx_lockbox_fault_t             fault;
     ngx_lockbox_decision_t          decision;
     ngx_http_lockbox_admin_call_t  *call;
 
     call = ngx_http_get_module_ctx(r, ngx_http_lockbox_admin_module);
+    fault.reason = NULL;
 
-    decision = ngx_http_lockbox_admin_body(call);
+    decision = ngx_http_lockbox_admin_body(call, &fault);
 
     if (decision != NGX_LOCKBOX_ALLOW) {
-        ngx_http_lockbox_admin_refuse(call, decision, NULL, NULL);
+        rc = ngx_http_lockbox_admin_refusal_of(call, decision, &fault);
+
+        ngx_http_finalize_request(r, rc);
         return;
     }
 
@@ -392,7 +433,8 @@ ngx_http_lockbox_admin_body_handler(ngx_http_request_t *r)
 
 
 static ngx_lockbox_decision_t
-ngx_http_lockbox_admin_body(ngx_http_lockbox_admin_call_t *call)
+ngx_http_lockbox_admin_body(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_fault_t *fault)
 {
     ngx_int_t  rc;
     ngx_str_t  text;
@@ -413,8 +455,8 @@ ngx_http_lockbox_admin_body(ngx_http_lockbox_admin_call_t *call)
         return NGX_LOCKBOX_ALLOW;
     }
 
-    call->body = ngx_lockbox_json_parse(call->request->pool, text.data,
-                                        text.len);
+    call->body = ngx_lockbox_json_parse_told(call->request->pool, text.data,
+                                             text.len, fault);
 
     return call->body != NULL ? NGX_LOCKBOX_ALLOW : NGX_LOCKBOX_INVALID_JSON;
 }
@@ -492,6 +534,29 @@ ngx_http_lockbox_admin_refusal(ngx_http_lockbox_admin_call_t *call,
 }
 
 
+/* Names what is at fault; nothing is if the fault has no reason. */
+
+static ngx_int_t
+ngx_http_lockbox_admin_refusal_of(ngx_http_lockbox_admin_call_t *call,
+    ngx_lockbox_decision_t decision, const ngx_lockbox_fault_t *fault)
+{
+    json_t     *more;
+    ngx_int_t   rc;
+
+    more = NULL;
+
+    if (fault->reason != NULL) {
+        more = json_pack("{s:o}", "member",
+                         ngx_lockbox_json_text(&fault->member));
+    }
+
+    rc = ngx_http_lockbox_admin_refusal(call, decision, fault->reason, more);
+    json_decref(more);
+
+    return rc;
+}
+
+
 void
 ngx_http_lockbox_admin_refuse(ngx_http_lockbox_admin_call_t *call,
     ngx_lockbox_decision_t decision, const char *detail, json_t *more)
@@ -510,13 +575,14 @@ void
 ngx_http_lockbox_admin_refuse_member(ngx_http_lockbox_admin_call_t *call,
     const ngx_lockbox_fault_t *fault)
 {
-    json_t  *more;
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
 
-    more = json_pack("{s:o}", "member", ngx_lockbox_json_text(&fault->member));
+    r = call->request;
+    rc = ngx_http_lockbox_admin_refusal_of(call, NGX_LOCKBOX_INVALID_MEMBER,
+                                           fault);
 
-    ngx_http_lockbox_admin_refuse(call, NGX_LOCKBOX_INVALID_MEMBER,
-                                  fault->reason, more);
-    json_decref(more);
+    ngx_http_finalize_request(r, rc);
 }
 
 

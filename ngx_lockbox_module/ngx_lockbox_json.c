@@ -21,6 +21,9 @@ typedef struct {
     const u_char  *last;
     u_char        *free;    /* for decoded texts; as long as the input left */
     ngx_uint_t     depth;
+
+    ngx_pool_t           *pool;
+    ngx_lockbox_fault_t  *fault;    /* NULL: nobody asks for it */
 } ngx_lockbox_json_reader_t;
 
 
@@ -35,6 +38,10 @@ static json_t *ngx_lockbox_json_read_nest(ngx_lockbox_json_reader_t *r,
     json_t *nest, u_char close);
 static ngx_int_t ngx_lockbox_json_read_element(ngx_lockbox_json_reader_t *r,
     json_t *nest);
+static ngx_int_t ngx_lockbox_json_read_twice(ngx_lockbox_json_reader_t *r,
+    const char *name);
+static ngx_int_t ngx_lockbox_json_read_failed(ngx_lockbox_json_reader_t *r,
+    const json_t *nest, const char *name);
 static ngx_int_t ngx_lockbox_json_read_text(ngx_lockbox_json_reader_t *r,
     ngx_str_t *text);
 static ngx_int_t ngx_lockbox_json_read_escape(ngx_lockbox_json_reader_t *r);
@@ -74,12 +81,26 @@ static const ngx_lockbox_json_word_t  ngx_lockbox_json_words[] = {
 json_t *
 ngx_lockbox_json_parse(ngx_pool_t *pool, const u_char *text, size_t len)
 {
+    return ngx_lockbox_json_parse_told(pool, text, len, NULL);
+}
+
+
+json_t *
+ngx_lockbox_json_parse_told(ngx_pool_t *pool, const u_char *text, size_t len,
+    ngx_lockbox_fault_t *fault)
+{
     json_t                     *root;
     ngx_lockbox_json_reader_t   r;
 
     r.pos = text;
     r.last = text + len;
     r.depth = 0;
+    r.pool = pool;
+    r.fault = fault;
+
+    if (fault != NULL) {
+        fault->reason = NULL;
+    }
 
     /* a text never gets longer, and its quotes make room for its NUL */
 
@@ -179,7 +200,7 @@ ngx_lockbox_json_read_element(ngx_lockbox_json_reader_t *r, json_t *nest)
 
     if (json_is_array(nest)) {
         return json_array_append_new(nest, ngx_lockbox_json_read(r)) == 0
-               ? NGX_OK : NGX_ERROR;
+               ? NGX_OK : ngx_lockbox_json_read_failed(r, nest, NULL);
     }
 
     if (ngx_lockbox_json_peek(r) != '"'
@@ -190,11 +211,70 @@ ngx_lockbox_json_read_element(ngx_lockbox_json_reader_t *r, json_t *nest)
 
     name = (const char *) text.data;
 
-    if (json_object_get(nest, name) || !ngx_lockbox_json_take(r, ':')) {
+    if (json_object_get(nest, name)) {
+        return ngx_lockbox_json_read_twice(r, name);
+    }
+
+    if (!ngx_lockbox_json_take(r, ':')) {
         return NGX_ERROR;
     }
 
-    return ngx_lockbox_json_set(nest, name, ngx_lockbox_json_read(r));
+    return ngx_lockbox_json_set(nest, name, ngx_lockbox_json_read(r)) == NGX_OK
+           ? NGX_OK : ngx_lockbox_json_read_failed(r, nest, name);
+}
+
+
+static ngx_int_t
+ngx_lockbox_json_read_twice(ngx_lockbox_json_reader_t *r, const char *name)
+{
+    if (r->fault == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&r->fault->member, "");
+    r->fault->reason = "The member is there twice.";
+
+    return ngx_lockbox_json_read_failed(r, NULL, name);
+}
+
+
+/*
+ * If something is there twice, puts in front of its pointer where it lies in
+ * the object or array "nest"; an element, which has no name, is the one that
+ * was to come next.
+ */
+
+static ngx_int_t
+ngx_lockbox_json_read_failed(ngx_lockbox_json_reader_t *r, const json_t *nest,
+    const char *name)
+{
+    char                  index[NGX_SIZE_T_LEN + 1];
+    u_char               *token;
+    ngx_lockbox_fault_t  *fault;
+
+    fault = r->fault;
+
+    if (fault == NULL || fault->reason == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (name == NULL) {
+        (void) snprintf(index, sizeof(index), "%zu", json_array_size(nest));
+        name = index;
+    }
+
+    token = ngx_lockbox_json_token(r->pool, name);
+
+    if (token == NULL
+        || ngx_lockbox_json_fault(r->pool, fault, fault->reason, "/%s%.*s",
+                                  (char *) token, (int) fault->member.len,
+                                  (char *) fault->member.data)
+           != NGX_DECLINED)
+    {
+        fault->reason = NULL;
+    }
+
+    return NGX_ERROR;
 }
 
 

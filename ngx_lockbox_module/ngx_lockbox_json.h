@@ -31,6 +31,14 @@ json_t *ngx_lockbox_json_parse(ngx_pool_t *pool, const u_char *text,
     size_t len);
 
 /*
+ * The same for texts of people, who are told: with NULL the fault is the
+ * member that is there twice, or its reason is NULL if it was not that, or
+ * there was no memory to say so.  "fault" may be NULL.
+ */
+json_t *ngx_lockbox_json_parse_told(ngx_pool_t *pool, const u_char *text,
+    size_t len, ngx_lockbox_fault_t *fault);
+
+/*
  * Hands a new reference to the pool, which releases it when it is destroyed.
  * NULL goes through.  Returns NULL, and has released the value, when the pool
  * has no memory.

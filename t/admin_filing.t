@@ -36,8 +36,49 @@ location /tenants/acme/files/ {
     proxy_pass       http://127.0.0.1:%%PORT_8081%%;
 }
 
+location /tenants/acme/notes/ {
+    lockbox          on;
+    lockbox_tenant   acme;
+    lockbox_service  notes;
+    lockbox_label    a b;
+    proxy_pass       http://127.0.0.1:%%PORT_8081%%;
+}
+
+location /tenants/acme/notes/other/ {
+    lockbox          on;
+    lockbox_tenant   acme;
+    lockbox_service  notes;
+    lockbox_label    c;
+    proxy_pass       http://127.0.0.1:%%PORT_8081%%;
+}
+
 location /lockbox/ {
     lockbox_admin  on;
+}
+EOF_LOCATIONS
+
+# Of another tenant, unless told otherwise.
+my $ELSEWHERE = <<'EOF_LOCATIONS';
+location ~ ^/tenants/(?<tenant>globex)/wiki/ {
+    lockbox          on;
+    lockbox_tenant   globex;
+    lockbox_service  wiki;
+    proxy_pass       http://127.0.0.1:%%PORT_8081%%;
+}
+
+location ~ ^/tenants/(?<tenant>globex)/mail/ {
+    lockbox          on;
+    lockbox_tenant   globex;
+    lockbox_service  mail;
+    lockbox_label    top;
+    proxy_pass       http://127.0.0.1:%%PORT_8081%%;
+}
+
+location ~ ^/tenants/(?<tenant>globex)/notes/ {
+    lockbox          on;
+    lockbox_tenant   globex;
+    lockbox_service  notes;
+    proxy_pass       http://127.0.0.1:%%PORT_8081%%;
 }
 EOF_LOCATIONS
 
@@ -184,45 +225,70 @@ sub filed_for {
     my ($service, @labels) = @_;
 
     return sub {
-        my $access = filing()->{access};
-        my %item = (%{ $access->[0] }, service => $service,
-                    labels => \@labels);
+        my ($first) = @{ filing()->{access} };
+        my %item = (%$first, service => $service, labels => \@labels);
 
-        return ask('engineer', 'POST', $REQUESTS,
-                   json => filing(access => [ @$access, \%item ]));
+        return ask('engineer', 'POST', $REQUESTS, json => filing(access =>
+                   [ { %$first, labels => ['confidential'] }, \%item ]));
     };
 }
 
-# Where all locations say which service they are, others are asked for in vain.
-sub what_can_be_served {
-    my @right = ([ 'mail' ], [ 'files' ], [ 'mail', 'secret' ],
-                 [ 'mail', 'confidential', 'secret' ]);
-    my @wrong = (
-        [ '/service', 'chat' ], [ '/service', 'mails' ], [ '/service', 'mai' ],
-        [ '/service', 'chat', 'secret' ], [ '/labels/0', 'mail', 'top' ],
-        [ '/labels/1', 'mail', 'secret', 'secre' ],
-        [ '/labels/0', 'files', 'secret' ],
-    );
+sub taken_and_not {
+    my ($case, $right, $wrong) = @_;
 
-    change_conf(locations => $LOCATIONS);
+    accepted("$case: a request for @$_", filed_for(@$_)) for @$right;
 
-    accepted("a request for @$_", filed_for(@$_)) for @right;
-
-    for (@wrong) {
+    for (@$wrong) {
         my ($at, @asked) = @$_;
 
-        refused("a request for @asked", "400 invalid_member /access/1$at",
-                filed_for(@asked));
+        refused("$case: a request for @asked",
+                "400 invalid_member /access/1$at", filed_for(@asked));
     }
+}
+
+# Where all locations say which service they are, others are asked for in vain,
+# and so is one of which nothing opens for want of a label.
+sub what_can_be_served {
+    my @right = ([ 'files' ], [ 'mail', 'confidential' ],
+                 [ 'mail', 'confidential', 'secret' ], [ 'notes', 'a', 'b' ],
+                 [ 'notes', 'c' ], [ 'notes', 'a', 'c' ]);
+    my @wrong = (
+        [ '/service', 'chat' ], [ '/service', 'mails' ], [ '/service', 'mai' ],
+        [ '/service', 'chat', 'secret' ],
+        [ '/labels/1', 'mail', 'confidential', 'top' ],
+        [ '/labels/0', 'mail', 'top' ],
+        [ '/labels/1', 'mail', 'secret', 'secre' ],
+        [ '/labels/0', 'files', 'secret' ],
+        [ '/labels', 'mail' ], [ '/labels', 'mail', 'secret' ],
+        [ '/labels', 'notes' ], [ '/labels', 'notes', 'a' ],
+        [ '/labels', 'notes', 'b' ],
+    );
+    my $globex = sub { $_[0] =~ s/lockbox_tenant   \Kacme/globex/gr };
+    my $anyones = sub { $_[0] =~ s/lockbox_tenant   \Kglobex/\$tenant/gr };
+
+    change_conf(locations => $LOCATIONS);
+    taken_and_not('acme', \@right, \@wrong);
+
+    # those of another tenant serve nothing here, and those of any may
+    change_conf(locations => $LOCATIONS . $ELSEWHERE);
+    taken_and_not('globex has more', \@right,
+                  [ @wrong, [ '/service', 'wiki' ] ]);
+
+    change_conf(locations => $LOCATIONS . $anyones->($ELSEWHERE));
+    taken_and_not('anyone has more', [ @right, [ 'wiki' ], [ 'mail', 'top' ],
+                                       [ 'notes' ], [ 'notes', 'a' ] ],
+                  [ [ '/service', 'chat' ], [ '/labels', 'mail' ],
+                    [ '/labels/0', 'notes', 'top' ] ]);
+
+    # what globex takes from the request is globex's still
+    change_conf(locations => $LOCATIONS . $globex->($VARIABLE));
+    taken_and_not('globex has any', \@right, \@wrong);
 
     # nothing can be known where one is a variable, or none is here
     for my $locations ($LOCATIONS . $VARIABLE, $ADMIN) {
         change_conf(locations => $locations);
-
-        for (@wrong) {
-            my ($at, @asked) = @$_;
-            accepted("maybe elsewhere, @asked", filed_for(@asked));
-        }
+        taken_and_not('maybe elsewhere',
+                      [ @right, map { [ @$_[1 .. $#$_] ] } @wrong ], []);
     }
 
     redis('FLUSHALL');

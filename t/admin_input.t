@@ -24,6 +24,7 @@ texts_that_are_no_json();
 filings();
 access_items();
 decisions();
+parameters();
 tickets();
 
 done_testing();
@@ -42,12 +43,6 @@ sub texts_that_are_no_json {
     my $good = filing_text();
     my $deep = sub { '{"a":' x $_[0] . 1 . '}' x $_[0] };
     my %texts = (
-        'a member twice (W26)' => filing_text(reason => '"production_alert",'
-                                              . '"reason":"production_alert"'),
-        'a member twice, once escaped' => filing_text(
-            duration => '60,"dur\u0061tion":3600'),
-        'a member of an item twice' => filing_text(access => '['
-            . item(service => '"mail","service":"mail"') . ']'),
         'something behind it' => "$good x",
         'another one behind it' => "$good$good",
         'a NUL behind it' => "$good\0",
@@ -88,6 +83,7 @@ sub texts_that_are_no_json {
                 sub { post_filing($texts{$name}) });
     }
 
+    members_twice();
     refused('no body', '400 invalid_json',
             sub { ask('engineer', 'POST', $REQUESTS) });
     refused('sixteen levels are JSON', '400 invalid_member /a',
@@ -101,6 +97,46 @@ sub texts_that_are_no_json {
             justification => '"whole: \ud83d\ude00 ....."'));
     });
     redis('FLUSHALL');
+}
+
+# Which one is said, wherever it is; the twins differ in that name alone.
+sub members_twice {
+    my $good = filing_text();
+    my $nested = sub {
+        my ($name) = @_;
+        return qq({"a":{"b/c":[0,[],{"d~e":1,"$name":2}]}});
+    };
+
+    for ([ '/reason', filing_text(reason => '"production_alert",'
+                                  . '"reason":"production_alert"') ],
+         [ '/duration', filing_text(
+            duration => '60,"dur\u0061tion":3600') ],
+         [ '/access/0/service', filing_text(access => '['
+            . item(service => '"mail","service":"mail"') . ']') ],
+         [ '/access/1/paths', filing_text(access => '[' . item() . ','
+            . item(paths => '["/a"],"paths":["/a"]') . ']') ],
+         [ '/a/b~1c/2/d~0e', $nested->('d~e') ],
+         [ '/reason', substr($good, 0, -1) . ',"reason":"x"' ])
+    {
+        my ($member, $text) = @$_;
+        my $response = refused("$member twice (W26)",
+                               "400 invalid_json $member",
+                               sub { post_filing($text) });
+
+        is($response->json->{detail}, 'The member is there twice.',
+           '... which says so');
+    }
+
+    refused('another beside it', '400 invalid_member /a',
+            sub { post_filing($nested->('d/e')) });
+    refused('a member of items once each', '400 invalid_member /access/1/d',
+            sub { post_filing(filing_text(access =>
+                      '[' . item() . ',' . item(d => 1) . ']')) });
+
+    my $response = refused('no JSON for another reason', '400 invalid_json',
+                           sub { post_filing("$good$good") });
+
+    unlike($response->json->{detail}, qr/twice/, '... says nothing of that');
 }
 
 sub filings {
@@ -341,6 +377,80 @@ sub decisions {
     redis('FLUSHALL');
 }
 
+
+# Calls that take no parameter, each with who may make it and what of.
+sub calls {
+    my ($id, $asked, $live) = @_;
+
+    my $policy = '/lockbox/v1/tenants/acme/policy';
+
+    return (
+        [ 'nobody', 'GET', '/lockbox/v1/jwks.json' ],
+        [ 'nobody', 'GET', '/lockbox/v1/openapi.json' ],
+        [ 'engineer', 'GET', '/lockbox/v1/whoami' ],
+        [ 'engineer', 'HEAD', '/lockbox/v1/whoami' ],
+        [ 'manager', 'GET', uri($id) ],
+        [ 'manager', 'HEAD', uri($id) ],
+        [ 'customer', 'GET', $policy ],
+        [ 'customer', 'PUT', $policy, '{"version":0,"policy":{}}' ],
+        [ 'engineer', 'POST', $REQUESTS, filing_text() ],
+        map({ [ 'manager', 'POST', uri($id, $_),
+                '{"version":1,"comment":"Why?"}' ] } qw(approve deny ask)),
+        [ 'engineer', 'POST', uri($asked, 'answer'), '{"comment":"So."}' ],
+        [ 'engineer', 'POST', uri($asked, 'cancel') ],
+        [ 'engineer', 'POST', uri($live, 'complete') ],
+        [ 'customer', 'POST', uri($live, 'revoke') ],
+        [ 'engineer', 'POST', uri($live, 'grant') ],
+    );
+}
+
+# What a call does not know it does not pass over.
+sub parameters {
+    my $id = file();
+    my $live = approved();
+    my $asked = file();
+    took('manager', 'ask', $asked, version => 1, comment => 'Which one?');
+    my $saved = save_all();
+
+    for (calls($id, $asked, $live)) {
+        my ($who, $method, $uri, $body) = @$_;
+        my ($name) = "$method $uri" =~ s/$id|$asked|$live/{id}/r;
+        my $call = sub {
+            my ($query) = @_;
+            return ask($who, $method, $uri . $query, !defined $body ? ()
+                       : (body => $body,
+                          headers => { 'Content-Type' => $JSON_TYPE }));
+        };
+
+        refused("$name with x=1", '400 invalid_member x',
+                sub { $call->('?x=1') });
+        refused("$name with version=1", '400 invalid_member version',
+                sub { $call->('?version=1&x=1') });
+        accepted("$name with no parameter", sub { $call->('?') });
+        load_all($saved);
+    }
+
+    my $whoami = '/lockbox/v1/whoami';
+
+    for ([ 'x', 'x' ], [ 'x=', 'x' ], [ '=1', '' ], [ '&', '' ],
+         [ 'limit=1', 'limit' ], [ 'Whoami=1', 'Whoami' ], [ 'x%3D1', 'x%3D1' ])
+    {
+        my ($query, $member) = @$_;
+        my $response = refused("whoami?$query", "400 invalid_member $member",
+                               sub { ask('engineer', 'GET',
+                                         "$whoami?$query") });
+
+        is($response->json->{detail}, 'The parameter is unknown.',
+           '... which says why');
+    }
+
+    refused('who calls is asked first', '401 no_token',
+            sub { ask('nobody', 'GET', "$whoami?x=1") });
+    refused('a parameter comes before its body', '400 invalid_member x',
+            sub { post('engineer', "$REQUESTS?x=1", '{') });
+
+    redis('FLUSHALL');
+}
 
 sub tickets {
     change_conf(directives => {

@@ -220,11 +220,18 @@ sub what_it_may_say {
                 action => 'policy', member => $member);
     }
 
-    for my $body ('{"version":0,"policy":{},"policy":{}}', '[]', '', '{') {
-        refuses("'$body' (W26)", '400 invalid_json', sub {
+    for ([ '{"version":0,"policy":{},"policy":{}}', '/policy' ],
+         [ '{"version":0,"policy":{"preapprovals":[{"id":"a"},'
+           . '{"id":"b","id":"c"}]}}', '/policy/preapprovals/1/id' ],
+         [ '[]' ], [ '' ], [ '{' ])
+    {
+        my ($body, $member) = @$_;
+        my $response = refuses("'$body' (W26)", '400 invalid_json', sub {
             ask('customer', 'PUT', policy_uri(), body => $body,
                 headers => { 'Content-Type' => 'application/json' });
-        });
+        }, action => 'policy');
+
+        is($response->json->{member}, $member, '... names what is twice');
     }
 
     refuses('no JSON', '415 unsupported_media_type', sub {

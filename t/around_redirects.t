@@ -110,7 +110,7 @@ location /led/ { if (\$uri ~ go) { set \$gone yes; } $upstream }
 location /stored/ { $root dav_methods PUT DELETE; }
 location \@free { return 200 "free for all"; }
 location /lockbox/ { lockbox_admin on; }
-location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path break; }
+location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path? break; }
 EOF_LOCATIONS
 $t->run;
 $Test::Lockbox::Admin::World = $t;

@@ -61,6 +61,7 @@ static const row_t  refused[] = {
     row("null", "null at the root"),
     row("{\"a\":1,\"a\":2}", "duplicate"),
     row("{\"a\":1,\"a\":1}", "duplicate with the same value"),
+    row("{\"a\":1,\"a\"}", "duplicate without a value"),
     row("{\"a\":1,\"\\u0061\":2}", "duplicate by escape"),
     row("{\"tenant\":\"x\",\"ten\\u0061nt\":\"y\"}", "duplicate by escape"),
     row("{\"b\":{\"a\":1,\"a\":2}}", "duplicate further down"),
@@ -233,6 +234,64 @@ test_parse(ngx_pool_t *pool)
 
     ok(parse(pool, "{\"a\":1\0}", 8) == NULL, "NUL behind a number");
     ok(parse(pool, "{\"a\":null\0}", 11) == NULL, "NUL behind a word");
+}
+
+
+typedef struct {
+    const char  *text;
+    const char  *member;    /* NULL: nothing is there twice */
+} told_t;
+
+
+static const told_t  told[] = {
+    { "{\"a\":1,\"a\":2}", "/a" },
+    { "{\"a\":1,\"b\":2,\"b\":3,\"a\":4}", "/b" },
+    { "{\"tenant\":1,\"ten\\u0061nt\":2}", "/tenant" },
+    { "{\"\":1,\"\":2}", "/" },
+    { "{\"a\":{\"\":{\"b\":1,\"b\":2}}}", "/a//b" },
+    { "{\"a\":[{\"b\":1,\"b\":2}]}", "/a/0/b" },
+    { "{\"z\":{\"b\":1},\"a\":[{\"b\":1},[],[[],1,{\"b\":1,\"b\":2}]]}",
+      "/a/2/2/b" },
+    { "{\"a\":[0,1,2,3,4,5,6,7,8,9,{\"b\":1,\"b\":2}]}", "/a/10/b" },
+    { "{\"a\":1,\"a\":2", "/a" },
+    { "{\"a\":1,\"a\"}", "/a" },
+    { "{\"~\":{\"x/y\":[{\"/~1\":1,\"/~1\":2}]}}", "/~0/x~1y/0/~1~01" },
+    { "{\"\xc3\xa9\":{\"%s\":1,\"%s\":2}}", "/\xc3\xa9/%s" },
+    { "{\"a\":1,\"A\":2}", NULL },
+    { "{\"a\":1,\"b\":[{\"a\":1},{\"a\":1}]}", NULL },
+    { "{\"a\":[{\"b\":1,}]}", NULL },
+    { "{\"a\":{\"b\" 1}}", NULL },
+    { "{\"a\":1}{\"a\":1}", NULL },
+    { "[1]", NULL }
+};
+
+
+static void
+test_told(ngx_pool_t *pool)
+{
+    size_t                i;
+    json_t               *root;
+    ngx_lockbox_fault_t   fault;
+
+    for (i = 0; i < sizeof(told) / sizeof(told_t); i++) {
+        fault.reason = "an old one";
+
+        root = ngx_lockbox_json_parse_told(pool, (u_char *) told[i].text,
+                                           strlen(told[i].text), &fault);
+
+        if (told[i].member == NULL) {
+            ok(fault.reason == NULL, "%s: nothing twice", told[i].text);
+            ok(agrees(root, told[i].text, strlen(told[i].text)),
+               "as jansson reads it");
+            continue;
+        }
+
+        ok(root == NULL, "%s: refused", told[i].text);
+        ok(fault.reason
+           && strcmp(fault.reason, "The member is there twice.") == 0,
+           "for being there twice");
+        is_text(&fault.member, told[i].member, "by its pointer");
+    }
 }
 
 
@@ -654,6 +713,29 @@ parse_run(ngx_pool_t *pool, const void *text)
 }
 
 
+/* Without memory for the values the pointer may still be had, and right. */
+
+static ngx_int_t
+told_run(ngx_pool_t *pool, const void *text)
+{
+    ngx_lockbox_fault_t  fault;
+    static const char    member[] = "/b/1/c";
+
+    if (ngx_lockbox_json_parse_told(pool, text, ngx_strlen(text), &fault)) {
+        return NGX_DECLINED;
+    }
+
+    if (fault.reason
+        && (fault.member.len != sizeof(member) - 1
+            || memcmp(fault.member.data, member, sizeof(member) - 1) != 0))
+    {
+        return NGX_DECLINED;
+    }
+
+    return fault.reason && !ngx_shim_failed() ? NGX_OK : NGX_ERROR;
+}
+
+
 static ngx_int_t
 dump_run(ngx_pool_t *pool, const void *root)
 {
@@ -699,6 +781,8 @@ test_no_memory(ngx_pool_t *pool)
     json_t  *root;
 
     ok(ngx_shim_walk(parse_run, run_text) > 15, "each failure to parse");
+    ok(ngx_shim_walk(told_run, "{\"b\":[1,{\"c\":1,\"c\":2}]}") > 15,
+       "each failure to tell what is there twice");
 
     root = parse(pool, run_text, sizeof(run_text) - 1);
     ok(ngx_shim_walk(dump_run, root) > 5, "each failure to dump");
@@ -715,6 +799,7 @@ main(void)
     pool = ngx_create_pool(0, NULL);
 
     test_parse(pool);
+    test_told(pool);
     test_like_jansson();
     test_depth(pool);
     test_strings(pool);
