@@ -155,6 +155,8 @@ test_good(ngx_pool_t *pool)
 #define NO_JSON  "it is not one JSON object without duplicate names"
 #define NO_KID   "there are several keys, and one has no \"kid\""
 #define KID      "the \"kid\" of a key is no string of 1 to 255 bytes"
+#define SIZE     "an RSA key has less than 2048 or more than 8192 bits"
+#define NO_MEMORY  "there is no memory"
 #define EXPONENT                                                             \
     "the public exponent of an RSA key is not an odd number of 3 or more"
 
@@ -347,6 +349,24 @@ test_sizes(ngx_pool_t *pool)
 }
 
 
+/* Before OpenSSL sees it: what is longer than any key may be is none. */
+
+static void
+test_long_modulus(ngx_pool_t *pool)
+{
+    ngx_str_t    got;
+    const char  *err;
+
+    (void) parse_rsa(pool, 8192, &err);
+    got = ngx_shim_str(err);
+    is_text(&got, "", "RSA of 1024 bytes: no reason");
+
+    (void) parse_rsa(pool, 8193, &err);
+    got = ngx_shim_str(err);
+    is_text(&got, NUMBERS, "RSA of 1025 bytes: the reason");
+}
+
+
 static void
 test_thumbprint(ngx_pool_t *pool)
 {
@@ -479,7 +499,7 @@ test_pem_kinds(ngx_pool_t *pool)
         unsigned int   bits;
         const char    *err;         /* "": none */
     } rows[] = {
-        { "RSA", 1024, "an RSA key has less than 2048 or more than 8192 bits" },
+        { "RSA", 1024, SIZE },
         { "RSA", 2048, "" },
         { "P-256", 0, "" },
         { "P-384", 0, "" },
@@ -639,25 +659,70 @@ test_pem_infinity(ngx_pool_t *pool)
 }
 
 
-/* An RSA key in PEM whose exponent has so many bits, and two of them. */
+/* What may stand around a key, and what must not. */
+
+static void
+test_pem_beside(ngx_pool_t *pool)
+{
+    size_t       i;
+    EVP_PKEY    *pkey;
+    ngx_str_t    pem, part, text;
+
+    pkey = jose_pkey("P-256", 0);
+
+    for (i = 0; i < 2; i++) {
+        pem = jose_pem(pool, pkey, i);
+
+        text = pem;
+        text.len--;
+        reads(pool, &text, i, "", "no newline at its end");
+
+        part = ngx_shim_str("!");
+        text = jose_join(pool, &pem, &part, NULL);
+        reads(pool, &text, i, BESIDE, "the first byte that is no blank");
+
+        part = ngx_shim_str("KEY----\nKEY----\n");
+        text = jose_join(pool, &part, &pem, NULL);
+        reads(pool, &text, i, "", "lines with a dash too few in front");
+
+        part = ngx_shim_str("KEY-----\n");
+        text = jose_join(pool, &part, &pem, NULL);
+        reads(pool, &text, i, "", "one line that ends like a key's in front");
+
+        part = ngx_shim_str("KEY-----\nKEY-----\n");
+        text = jose_join(pool, &part, &pem, NULL);
+        reads(pool, &text, i, BESIDE, "two of them");
+    }
+
+    EVP_PKEY_free(pkey);
+}
+
+
+/* A number of so many bits, the first and the last of which are set. */
+
+static BIGNUM *
+number_of(int bits)
+{
+    BIGNUM  *n;
+
+    n = BN_new();
+    (void) BN_set_bit(n, bits - 1);
+    (void) BN_set_bit(n, 0);
+
+    return n;
+}
+
+
+/* A public RSA key, of numbers which are released. */
 
 static ngx_str_t
-pem_exponent(ngx_pool_t *pool, int bits)
+rsa_pem(ngx_pool_t *pool, BIGNUM *n, BIGNUM *e)
 {
-    BIGNUM          *n, *e;
     EVP_PKEY        *pkey;
-    ngx_str_t        text, modulus, pem;
+    ngx_str_t        pem;
     OSSL_PARAM      *params;
     EVP_PKEY_CTX    *ctx;
     OSSL_PARAM_BLD  *build;
-
-    text = ngx_shim_str(N);
-    (void) ngx_lockbox_base64url_decode(pool, &text, &modulus);
-
-    n = BN_bin2bn(modulus.data, (int) modulus.len, NULL);
-    e = BN_new();
-    (void) BN_set_bit(e, bits - 1);
-    (void) BN_set_bit(e, 0);
 
     build = OSSL_PARAM_BLD_new();
     (void) OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n);
@@ -687,15 +752,51 @@ pem_exponent(ngx_pool_t *pool, int bits)
 static void
 test_pem_exponents(ngx_pool_t *pool)
 {
-    ngx_str_t  pem;
+    size_t     i;
+    ngx_str_t  text, modulus, pem;
 
-    pem = pem_exponent(pool, 17);
-    reads(pool, &pem, 0, "", "an exponent of 17 bits");
+    static const struct {
+        int          bits;
+        const char  *err;           /* "": none */
+        const char  *what;
+    } rows[] = {
+        { 17, "", "an exponent of 17 bits" },
+        { NGX_LOCKBOX_RSA_BITS_MAX + 1, NOT_KEPT,
+          "an exponent longer than any modulus" }
+    };
 
-    pem = pem_exponent(pool, NGX_LOCKBOX_RSA_BITS_MAX + 1);
-    reads(pool, &pem, 0, NOT_KEPT, "an exponent longer than any modulus");
+    text = ngx_shim_str(N);
+    (void) ngx_lockbox_base64url_decode(pool, &text, &modulus);
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        pem = rsa_pem(pool, BN_bin2bn(modulus.data, (int) modulus.len, NULL),
+                      number_of(rows[i].bits));
+        reads(pool, &pem, 0, rows[i].err, rows[i].what);
+    }
 
     is(ERR_peek_error(), 0, "OpenSSL has nothing left to complain of");
+}
+
+
+static void
+test_pem_sizes(ngx_pool_t *pool)
+{
+    size_t     i;
+    ngx_str_t  pem;
+
+    static const struct {
+        int          bits;
+        const char  *err;           /* "": none */
+        const char  *what;
+    } rows[] = {
+        { 2047, SIZE, "2047 bits" }, { 2048, "", "2048 bits" },
+        { 8192, "", "8192 bits" }, { 8193, SIZE, "8193 bits" }
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        pem = rsa_pem(pool, number_of(rows[i].bits), number_of(17));
+        reads(pool, &pem, 0, rows[i].err, rows[i].what);
+    }
 }
 
 
@@ -1223,6 +1324,161 @@ walk_pem(ngx_pool_t *pool, const void *data)
 }
 
 
+/* Adds the key, in PEM or in a set, to a set that has one and is full. */
+
+static ngx_int_t
+add_to_full(ngx_pool_t *pool, const ngx_str_t *text, ngx_uint_t pem,
+    ngx_uint_t n, ngx_lockbox_jwks_t *keys, const char **err)
+{
+    ngx_int_t           rc;
+    ngx_lockbox_key_t  *key;
+
+    *err = "";
+
+    (void) ngx_array_init(keys, pool, 1, sizeof(ngx_lockbox_key_t));
+    key = ngx_array_push(keys);
+    ngx_memzero(key, sizeof(ngx_lockbox_key_t));
+    key->kid = ngx_shim_str("the one that is there");
+
+    ngx_shim_fail(n);
+    rc = pem ? ngx_lockbox_jwks_pem(pool, text, 1, keys, err)
+             : ngx_lockbox_jwks_parse(pool, text, keys, err);
+    n = ngx_shim_failed();
+    ngx_shim_fail(0);
+
+    return n || rc != NGX_OK ? rc : NGX_DONE;
+}
+
+
+/* The last allocation is the one for its place in the set. */
+
+static void
+no_place(ngx_pool_t *pool, const ngx_str_t *text, ngx_uint_t pem,
+    const char *what)
+{
+    ngx_int_t            rc;
+    ngx_str_t            got;
+    ngx_uint_t           n;
+    const char          *err, *last;
+    ngx_lockbox_jwks_t   keys;
+
+    n = 0;
+    err = "";
+
+    do {
+        last = err;
+        rc = add_to_full(pool, text, pem, ++n, &keys, &err);
+    } while (rc == NGX_ERROR && keys.nelts == 1);
+
+    is(rc, NGX_DONE, "%s: added, or an error", what);
+    is(keys.nelts, 2, "%s: two keys then", what);
+
+    got = ngx_shim_str(last);
+    is_text(&got, NO_MEMORY, "%s: why there is no place for it", what);
+}
+
+
+typedef struct {
+    const ngx_str_t     *pem;
+    ngx_lockbox_jwks_t  *keys;
+    const char         **err;
+} pem_t;
+
+
+static ngx_int_t
+run_pem(ngx_pool_t *pool, const void *data)
+{
+    const pem_t  *p = data;
+
+    return ngx_lockbox_jwks_pem(pool, p->pem, 1, p->keys, p->err);
+}
+
+
+static void
+test_no_place(ngx_pool_t *pool)
+{
+    pem_t                p;
+    EVP_PKEY            *pkey;
+    ngx_str_t            pem, text, got;
+    const char          *err;
+    ngx_lockbox_jwks_t   keys;
+
+    pkey = jose_pkey("P-256", 0);
+    pem = jose_pem(pool, pkey, 1);
+    EVP_PKEY_free(pkey);
+
+    text = ngx_shim_str(set("{" EC_KEY ",\"kid\":\"a\"}"));
+
+    no_place(pool, &text, 0, "a set");
+    no_place(pool, &pem, 1, "a key");
+
+    err = "";
+    p.pem = &pem;
+    p.keys = &keys;
+    p.err = &err;
+
+    /* the first is OpenSSL's, for the text itself */
+
+    jose_set(pool, &keys);
+    is(oom_run(run_pem, &p, 1), NGX_ERROR, "a key without its text");
+    is(keys.nelts, 0, "is not there");
+
+    got = ngx_shim_str(err);
+    is_text(&got, NO_MEMORY, "a key without its text: the reason");
+
+    is(oom_run(run_pem, &p, 0), NGX_OK, "a key with it");
+    is(keys.nelts, 1, "is there");
+
+    ERR_clear_error();
+}
+
+
+/*
+ * Without memory for its numbers there is no key, and none to be of a wrong
+ * kind; that can only be said later, of one that is built.  "data" is the
+ * place of the last one, from 1, of which it was.
+ */
+
+static ngx_int_t
+walk_reason(ngx_pool_t *pool, const void *data)
+{
+    ngx_str_t             text;
+    const char           *err;
+    ngx_uint_t *const    *built = data;
+    ngx_lockbox_jwks_t    keys;
+
+    if (ngx_array_init(&keys, pool, 2, sizeof(ngx_lockbox_key_t)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    err = "";
+    text = ngx_shim_str(PAIR);
+
+    if (ngx_lockbox_jwks_parse(pool, &text, &keys, &err) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (ngx_strcmp(err, NEITHER) == 0) {
+        **built = keys.nelts + 1;
+    }
+
+    return ngx_strcmp(err, NUMBERS) == 0 && **built == keys.nelts + 1
+           ? NGX_DECLINED : NGX_ERROR;
+}
+
+
+static void
+test_no_numbers(void)
+{
+    ngx_uint_t  built, *p;
+
+    built = 0;
+    p = &built;
+
+    ok(oom_walk(walk_reason, &p, 1) > 100, "a set without memory: the reason");
+}
+
+
 typedef struct {
     const ngx_lockbox_key_t  *key;
     ngx_str_t                 input;
@@ -1417,12 +1673,15 @@ main(void)
     test_good(pool);
     test_bad(pool);
     test_sizes(pool);
+    test_long_modulus(pool);
     test_thumbprint(pool);
     test_find(pool);
     test_pem_kinds(pool);
     test_pem_texts(pool);
     test_pem_infinity(pool);
+    test_pem_beside(pool);
     test_pem_exponents(pool);
+    test_pem_sizes(pool);
     test_signatures(pool);
     test_other_hash(pool);
     test_rfc7515(pool);
@@ -1431,6 +1690,8 @@ main(void)
     test_unwritten(pool);
     test_no_der(pool);
 
+    test_no_place(pool);
+    test_no_numbers();
     test_no_memory(pool);
     test_no_memory_results(pool);
 
