@@ -192,6 +192,9 @@ for my $case (
     refused(get('acme', 'accel', "to=$uri"), 'internal_error',
             "$name of others");
     recorded([ 'internal_error' ], "$name of others: on record");
+    like($t->read_file('error.log'),
+         qr/location comes from a shared cache.*\Qto=$uri \E/,
+         "$name of others: in the error log");
 
     # the mere status of an error is kept, but is nobody else's answer
     for my $tenant (qw(acme globex)) {

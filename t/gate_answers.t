@@ -133,11 +133,14 @@ is_deeply([ map { join ' ', grep { defined }
             'end /tenants/acme/said/x internal_error' ], 'is on record');
 
 let_through($t->http('GET', '/plain/x'), 'a cache is filled elsewhere');
-refused(get('cached', token => grant('cached')), 'internal_error',
-        'what comes from a shared cache');
-recorded([ 'internal_error' ], 'is stopped and on record');
-like($t->read_file('error.log'), qr/the answer of a gated location comes from/,
-     'and the reason is in the error log');
+is($t->http('GET', '/plain/x')->json->{uri}, '/plain/x', 'and answers');
+
+my $seen = $t->upstream_requests;
+
+is(get('cached', token => grant('cached'))->json->{uri},
+   '/tenants/acme/cached/x', 'where a gate is, it does not');
+recorded([ 'allow' ], 'who is allowed is on record');
+is(scalar $t->upstream_requests, $seen + 1, 'and asks the tenant API');
 
 
 # An answer that was allowed
