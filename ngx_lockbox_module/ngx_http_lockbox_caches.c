@@ -1,7 +1,7 @@
 /*
- * The caches and stores of nginx.  Where a gate is they are off, so that they
- * see no answer at all: they keep the status of some errors without asking
- * anybody.  Elsewhere they can only be told of each single answer.
+ * The caches and stores of nginx, which are told of each answer that is not to
+ * be kept.  Where a gate is, caches are off altogether: they keep the status
+ * of some errors without asking anybody.
  */
 
 #include "ngx_http_lockbox_caches.h"
@@ -22,7 +22,7 @@ static ngx_int_t ngx_http_lockbox_caches_one_off(ngx_conf_t *cf,
     const ngx_http_lockbox_caches_module_t *module);
 
 
-/* Those that have "_cache" or "_store"; nginx can be built without them. */
+/* Those that have a cache; nginx can be built without them. */
 
 static const ngx_http_lockbox_caches_module_t
     ngx_http_lockbox_caches_modules[] =
@@ -115,7 +115,6 @@ ngx_http_lockbox_caches_one_off(ngx_conf_t *cf,
 #if (NGX_HTTP_CACHE)
     ucf->cache = 0;
 #endif
-    ucf->store = 0;
 
     return NGX_OK;
 }

@@ -13,9 +13,9 @@
 
 
 /*
- * Switches proxy_cache, proxy_store and the like off in all gated locations.
- * For postconfiguration, when they are merged.  NGX_ERROR, with the reason in
- * the error log, where this nginx does not let itself be told so.
+ * Switches proxy_cache and the like off in all gated locations.  For
+ * postconfiguration, when they are merged.  NGX_ERROR, with the reason in the
+ * error log, where this nginx does not let itself be told so.
  */
 ngx_int_t ngx_http_lockbox_caches_off(ngx_conf_t *cf);
 

@@ -89,7 +89,7 @@ ngx_http_lockbox_net_header_filter(ngx_http_request_t *r)
         return ngx_http_lockbox_net_beyond(r);
     }
 
-    /* those that are known are off, but not every upstream need be known */
+    /* proxy_store would serve it to others, ungated */
 
     ngx_http_lockbox_caches_forbid(r);
 
