@@ -157,6 +157,8 @@ ngx_http_lockbox_pages_gated(ngx_conf_t *cf,
             return ngx_http_lockbox_pages_past(cf, lcf, &err[i], open);
         }
 
+        /* most have a page for 500, and few a regular expression that fails */
+
         unrecorded |= err[i].status != NGX_HTTP_INTERNAL_SERVER_ERROR
                       && ngx_http_lockbox_pages_unrecorded(&page);
     }

@@ -285,6 +285,8 @@ past('... in the location', '500 @open',
            '^~ /a/') . $open,
      gated('error_page 500 @open; location ^~ /a/b/ { return 404; }',
            '^~ /a/') . $open);
+past('... but not of a name', '413 @open', $large . $open,
+     gated('error_page 413 @open;', '@a') . $open);
 past('a page of the server', '413 @open', gated('') . $open,
      gated('error_page 404 /a;') . $open, server => 'error_page 413 @open;');
 past('a page in limit_except', '413 @open',
@@ -412,6 +414,10 @@ unrecorded('another location', gated('error_page 413 /fine;')
                                . 'location = /fin { lockbox off; }',
            gated('error_page 413 /fine;')
            . 'location = /fine { lockbox off; }');
+unrecorded('the very path', gated('error_page 413 /fine;')
+                            . 'location /fine { lockbox off; }' . $fine,
+           gated('error_page 413 /fine;') . 'location /fine { root /srv; }'
+           . $fine =~ s/\{/{ lockbox off;/r);
 unrecorded('a name', gated('error_page 413 @open;') . named('return 413;'),
            gated('error_page 413 @open;') . named('lockbox off; return 413;'));
 unrecorded('a variable', gated('error_page 413 /fine$uri;') . $fine,
@@ -420,6 +426,9 @@ unrecorded('what is internal', gated('internal; error_page 404 /fine;'),
            gated('error_page 404 /fine;'));
 unrecorded('a redirect of the location', gated('error_page 301 /fine;'),
            gated('error_page 301 https://b/fine;'));
+silent('an error that hardly comes before the gate',
+       gated('error_page 500 /fine; location ~ ^/a/b/ { return 404; }',
+             '^~ /a/') . $fine);
 silent('an answer of nginx itself', gated('error_page 413 https://b/fine;'));
 
 
