@@ -295,6 +295,8 @@ ngx_http_lockbox_create_main_conf(ngx_conf_t *cf)
                           sizeof(ngx_lockbox_key_t)) != NGX_OK
         || ngx_array_init(&mcf->accepted, cf->pool, 4,
                           sizeof(ngx_lockbox_key_t)) != NGX_OK
+        || ngx_array_init(&mcf->places, cf->pool, 16,
+                          sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK
         || ngx_array_init(&mcf->gated, cf->pool, 8,
                           sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK
         || ngx_array_init(&mcf->bound, cf->pool, 4,
@@ -376,8 +378,17 @@ ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_lockbox_loc_conf_t *conf = child;
 
     ngx_http_core_loc_conf_t       *clcf;
-    ngx_http_lockbox_loc_conf_t   **gated;
+    ngx_http_lockbox_loc_conf_t   **gated, **place;
     ngx_http_lockbox_main_conf_t   *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
+
+    place = ngx_array_push(&mcf->places);
+    if (place == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *place = conf;
 
     conf->server = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
     conf->loc_conf = ((ngx_http_conf_ctx_t *) cf->ctx)->loc_conf;
@@ -429,8 +440,6 @@ ngx_http_lockbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_str_set(&conf->recorded, "access");
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lockbox_module);
 
     gated = ngx_array_push(&mcf->gated);
     if (gated == NULL) {

@@ -32,8 +32,10 @@ typedef struct {
     time_t                     max_duration;   /* seconds */
     ngx_str_t                  help_url;
 
-    ngx_array_t                gated;          /* of ngx_http_lockbox_loc_
-                                                  conf_t *, once merged */
+    ngx_array_t                places;         /* of ngx_http_lockbox_loc_
+                                                  conf_t *, once merged: all
+                                                  servers and locations */
+    ngx_array_t                gated;          /* likewise: those gated */
     ngx_array_t                bound;          /* likewise: where a client
                                                   certificate is required */
 

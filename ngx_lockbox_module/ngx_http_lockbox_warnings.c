@@ -3,33 +3,22 @@
  */
 
 #include "ngx_http_lockbox_warnings.h"
-#include "ngx_lockbox_text.h"
+#include "ngx_http_lockbox_pages.h"
 
 
-static void ngx_http_lockbox_warnings_say(ngx_conf_t *cf,
-    const ngx_http_lockbox_loc_conf_t *lcf, const char *directive,
-    const char *what);
 static void ngx_http_lockbox_warnings_codes(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf);
 static const ngx_array_t *ngx_http_lockbox_warnings_script(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf);
-static ngx_int_t ngx_http_lockbox_warnings_errors(ngx_conf_t *cf,
-    const ngx_http_lockbox_loc_conf_t *lcf);
-static ngx_uint_t ngx_http_lockbox_warnings_open(
-    const ngx_http_lockbox_loc_conf_t *lcf, const ngx_str_t *name);
-static ngx_http_core_loc_conf_t *ngx_http_lockbox_warnings_core(
-    const ngx_http_lockbox_loc_conf_t *lcf);
-static ngx_uint_t ngx_http_lockbox_warnings_forgotten(
-    const ngx_http_core_loc_conf_t *clcf);
 
 #if (NGX_PCRE)
+static ngx_uint_t ngx_http_lockbox_warnings_forgotten(
+    const ngx_http_core_loc_conf_t *clcf);
 static void ngx_http_lockbox_warnings_regex(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf);
 static const ngx_http_core_loc_conf_t *ngx_http_lockbox_warnings_earlier(
     const ngx_http_lockbox_loc_conf_t *level,
     const ngx_http_core_loc_conf_t *gated);
-static ngx_str_t ngx_http_lockbox_warnings_head(
-    const ngx_http_core_loc_conf_t *clcf);
 static ngx_uint_t ngx_http_lockbox_warnings_choice(const u_char *p,
     const u_char *last);
 static ngx_uint_t ngx_http_lockbox_warnings_literal(u_char c);
@@ -48,20 +37,16 @@ ngx_http_lockbox_warnings(ngx_conf_t *cf,
     for (i = 0; i < mcf->gated.nelts; i++) {
         ngx_http_lockbox_warnings_codes(cf, gated[i]);
 
-        if (ngx_http_lockbox_warnings_errors(cf, gated[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
 #if (NGX_PCRE)
         ngx_http_lockbox_warnings_regex(cf, gated[i]);
 #endif
     }
 
-    return NGX_OK;
+    return ngx_http_lockbox_pages(cf, mcf);
 }
 
 
-static void
+void
 ngx_http_lockbox_warnings_say(ngx_conf_t *cf,
     const ngx_http_lockbox_loc_conf_t *lcf, const char *directive,
     const char *what)
@@ -149,6 +134,64 @@ ngx_http_lockbox_warnings_codes(ngx_conf_t *cf,
 }
 
 
+ngx_uint_t
+ngx_http_lockbox_warnings_ends(ngx_conf_t *cf,
+    const ngx_http_lockbox_loc_conf_t *lcf, ngx_int_t status)
+{
+    u_char                         *p, *last;
+    uintptr_t                       word;
+    const ngx_array_t              *codes;
+    ngx_http_script_return_code_t  *ret;
+
+    codes = ngx_http_lockbox_warnings_script(cf, lcf);
+    if (codes == NULL) {
+        return 0;
+    }
+
+    last = (u_char *) codes->elts + codes->nelts * codes->size;
+
+    for (p = codes->elts;
+         (size_t) (last - p) >= sizeof(ngx_http_script_return_code_t);
+         p += sizeof(uintptr_t))
+    {
+        word = *(uintptr_t *) (void *) p;
+
+        if (word == (uintptr_t) ngx_http_script_return_code) {
+            ret = (ngx_http_script_return_code_t *) (void *) p;
+
+            if (ret->status == (uintptr_t) status) {
+                return 1;
+            }
+        }
+
+#if (NGX_PCRE)
+        if (word == (uintptr_t) ngx_http_script_regex_start_code
+            && status == NGX_HTTP_INTERNAL_SERVER_ERROR)
+        {
+            return 1;
+        }
+#endif
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_lockbox_warnings_answers(ngx_conf_t *cf,
+    const ngx_http_lockbox_loc_conf_t *lcf)
+{
+    const ngx_array_t  *codes;
+
+    codes = ngx_http_lockbox_warnings_script(cf, lcf);
+
+    return codes != NULL
+           && codes->nelts * codes->size >= sizeof(uintptr_t)
+           && *(uintptr_t *) codes->elts
+              == (uintptr_t) ngx_http_script_return_code;
+}
+
+
 /*
  * The first member of the module's location configuration, in all releases
  * from 0.3.10 to 1.30.  It is found by its name: nginx can be built without.
@@ -175,92 +218,14 @@ ngx_http_lockbox_warnings_script(ngx_conf_t *cf,
 }
 
 
-/*
- * Errors that come before the gate take anybody to a named location, and
- * method and path with him.  The gate knows where they come from and stops
- * them there, but for one: a body that is too large is found out before any
- * handler of the location has seen the request.
- */
-
-static ngx_int_t
-ngx_http_lockbox_warnings_errors(ngx_conf_t *cf,
-    const ngx_http_lockbox_loc_conf_t *lcf)
+ngx_http_core_loc_conf_t *
+ngx_http_lockbox_warnings_core(const ngx_http_lockbox_loc_conf_t *lcf)
 {
-    ngx_uint_t                 i, open;
-    ngx_http_err_page_t       *page;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_lockbox_warnings_core(lcf);
-
-    if (clcf->error_pages == NULL) {
-        return NGX_OK;
-    }
-
-    open = 0;
-    page = clcf->error_pages->elts;
-
-    for (i = 0; i < clcf->error_pages->nelts; i++) {
-
-        /* these two come of an upstream, and so behind the gate */
-
-        if (page[i].status == NGX_HTTP_BAD_GATEWAY
-            || page[i].status == NGX_HTTP_GATEWAY_TIME_OUT
-            || !ngx_http_lockbox_warnings_open(lcf, &page[i].value.value))
-        {
-            continue;
-        }
-
-        open = 1;
-
-        if (page[i].status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"error_page 413 %V\" in what is gated in %V:%ui "
-                          "leads past the gate: gate the named location, or "
-                          "write \"lockbox off\" there if that is meant",
-                          &page[i].value.value, &lcf->file, lcf->line);
-            return NGX_ERROR;
-        }
-    }
-
-    /* those of a gated location are not those of each one in it */
-
-    if (open
-        && (lcf->parent->loc_conf == NULL
-            || !lcf->parent->enable
-            || ngx_http_lockbox_warnings_core(lcf->parent)->error_pages
-               != clcf->error_pages))
-    {
-        ngx_http_lockbox_warnings_say(cf, lcf, "error_page",
-                        "its named location is not gated, and errors before "
-                        "the gate end there in 503");
-    }
-
-    return NGX_OK;
+    return lcf->loc_conf[ngx_http_core_module.ctx_index];
 }
 
 
-static ngx_uint_t
-ngx_http_lockbox_warnings_open(const ngx_http_lockbox_loc_conf_t *lcf,
-    const ngx_str_t *name)
-{
-    ngx_http_core_loc_conf_t  **named;
-
-    named = lcf->server->named_locations;
-
-    if (named == NULL) {
-        return 0;
-    }
-
-    for ( /* void */ ; *named != NULL; named++) {
-        if (ngx_lockbox_text_same(&(*named)->name, name)) {
-            return (*named)->handler != NULL
-                   && ngx_http_lockbox_warnings_forgotten(*named);
-        }
-    }
-
-    return 0;
-}
-
+#if (NGX_PCRE)
 
 /* Nobody has said that it is gated, or that it is not. */
 
@@ -274,15 +239,6 @@ ngx_http_lockbox_warnings_forgotten(const ngx_http_core_loc_conf_t *clcf)
     return lcf->file.len == 0;
 }
 
-
-static ngx_http_core_loc_conf_t *
-ngx_http_lockbox_warnings_core(const ngx_http_lockbox_loc_conf_t *lcf)
-{
-    return lcf->loc_conf[ngx_http_core_module.ctx_index];
-}
-
-
-#if (NGX_PCRE)
 
 /*
  * A regular expression takes requests from all prefix locations beside it, and
@@ -370,12 +326,7 @@ ngx_http_lockbox_warnings_earlier(const ngx_http_lockbox_loc_conf_t *level,
 }
 
 
-/*
- * What all URIs of a location begin with, as far as is easily seen.  Two
- * locations whose beginnings differ have no request in common.
- */
-
-static ngx_str_t
+ngx_str_t
 ngx_http_lockbox_warnings_head(const ngx_http_core_loc_conf_t *clcf)
 {
     u_char     *p, *last;

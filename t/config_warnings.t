@@ -8,6 +8,7 @@ use strict;
 use warnings;
 
 use Test::Lockbox;
+use Test::Lockbox::Admin;
 
 my $t = Test::Lockbox->new;
 my $conf = $t->testdir . '/nginx-t.conf';
@@ -226,29 +227,209 @@ warned('error_page in an if',
        gated('if ($arg_a) { error_page 503 @open; }') . named($upstream),
        $error, gated('if ($arg_a) { error_page 504 @open; }')
                . named($upstream));
-for my $case ([ 1, 'error_page 413 @open;', $upstream ],
-              [ 1, 'error_page 413 500 =200 @open;', $upstream ],
-              [ 0, 'error_page 413 @open;', "$gate $upstream" ],
-              [ 0, 'error_page 413 @open;', "lockbox off; $upstream" ],
-              [ 0, 'error_page 413 /open;', $upstream ])
-{
-    my ($refused, $page, $named) = @$case;
-    my ($exit, $output) = $t->nginx_test(
-        $t->conf(locations => gated($page) . named($named)));
 
-    is($exit ? 1 : 0, $refused, "$page and $named");
-    like($output, qr/"error_page 413 \@open" .* leads past the gate/,
-         'which says why') if $refused;
-}
-
-silent('error_page without an upstream',
-       gated('error_page 413 @open;') . named('return 413;'));
-silent('error_page with a path', gated('error_page 413 /open;'));
 silent('error_page that leads nowhere', gated('error_page 413 @other;')
                                         . named($upstream));
 silent('error_page without named locations', gated('error_page 413 @open;'));
 silent('error_page where nothing is gated',
        "location /a/ { error_page 413 \@open; $upstream }" . named($upstream));
+
+
+# Errors that nginx finds before anything can see the request in its location
+
+# Refused, naming the page and the line of the gate; the twin is taken.
+sub past {
+    my ($name, $page, $locations, $twin, %more) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    my %parts = (locations => $locations, %more);
+    my $line = line_of(qr/lockbox on/, %parts);
+    my ($exit, $output) = $t->nginx_test($t->conf(%parts));
+
+    isnt($exit, 0, $name);
+    like($output, qr{\Q"error_page $page"\E.*/nginx-t\.conf:$line
+                     [ ]leads[ ]past[ ]the[ ]gate}x, "$name: says why");
+
+    my %twin = ref $twin ? (%parts, %$twin)
+                         : (%parts, locations => $twin);
+
+    ($exit, $output) = $t->nginx_test($t->conf(%twin));
+    is($exit, 0, "$name: its twin") or diag $output;
+}
+
+my $open = named($upstream);
+my $large = gated('error_page 413 @open;');
+my $nothing = 'location ~ ^/b/ { return 404; }';
+
+past('a body that is too large', '413 @open', $large . $open, $large . $_)
+    for named("$gate $upstream"), named("lockbox off; $upstream"),
+        named('return 413;');
+past('with its status', '413 @open',
+     gated('error_page 413 500 =200 @open;') . $open,
+     gated('error_page 413 500 =200 /open;') . $open);
+past('... if there is a limit', '413 @open', $large . $open,
+     gated('error_page 413 @open; client_max_body_size 0;') . $open);
+past('what is internal', '404 @open',
+     gated('internal; error_page 404 @open;') . $open,
+     gated('error_page 404 @open;') . $open);
+past('a redirect of the location', '301 @open',
+     gated('error_page 301 @open;') . $open,
+     gated('error_page 301 @open;', $_) . $open)
+    for '/a', '~ ^/a/';
+past('a regular expression that fails', '500 @open',
+     gated('error_page 500 @open;') . $nothing . $open,
+     gated('error_page 500 @open;', '^~ /a/') . $nothing . $open);
+past('... in the location', '500 @open',
+     gated('error_page 500 @open; location ~ ^/a/b/ { return 404; }',
+           '^~ /a/') . $open,
+     gated('error_page 500 @open; location ^~ /a/b/ { return 404; }',
+           '^~ /a/') . $open);
+past('... but not of a name', '413 @open', $large . $open,
+     gated('error_page 413 @open;', '@a') . $open);
+past('a page of the server', '413 @open', gated('') . $open,
+     gated('error_page 404 /a;') . $open, server => 'error_page 413 @open;');
+past('a page in limit_except', '413 @open',
+     gated('limit_except GET { deny all; } error_page 413 @open;') . $open,
+     gated('if ($arg_a) { error_page 413 @open; }') . $open);
+
+# before there is a location
+
+past("an error of the header, $_", "$_ \@open", gated('') . $open,
+     gated('') . named("lockbox off; $upstream"),
+     server => "error_page $_ = \@open;")
+    for 400, 405, 421, 494 .. 497, 501;
+past('... where the server is gated', '400 @open',
+     gated('') . $open, { server => 'error_page 400 /400.html;' },
+     server => 'error_page 400 @open;');
+past('... in the second server', '400 @open', '', { http => "
+    server {
+        listen      127.0.0.1:%%PORT_8082%%;
+        error_page  404 \@open;
+        ${\ gated('') } $open
+    }" }, http => "
+    server {
+        listen      127.0.0.1:%%PORT_8082%%;
+        error_page  400 \@open;
+        ${\ gated('') } $open
+    }", server => 'location /other/ { ' . $gate . $upstream . '}');
+past('return in the server', '403 @open', gated('') . $open,
+     { server => 'if ($arg_a) { return 402; } error_page 403 @open;' },
+     server => 'if ($arg_a) { return 403; } error_page 403 @open;');
+past('a regular expression of the server', '500 @open', gated('') . $open,
+     { server => 'set $a b; error_page 500 @open;' },
+     server => 'if ($uri ~ ^/(a|b)+$) { set $a b; } error_page 500 @open;');
+past('one of its locations', '500 @open', gated('', '^~ /a/') . $nothing . $open,
+     gated('', '^~ /a/') . $open, server => 'error_page 500 @open;');
+silent('an error of the header in a server where nothing is gated', gated(''),
+       http => "server { listen 127.0.0.1:%%PORT_8082%%;
+                         error_page 400 \@open; $open }");
+silent('an error of the header with a path', gated('') . $open,
+       server => 'error_page 400 405 501 /open;');
+
+# what they lead to
+
+past('what an if has', '413 @open', $large . named("if (\$a) { $upstream }"),
+     $large . named('if ($a) { return 413; }'), server => 'set $a b;');
+past('what limit_except has', '413 @open',
+     $large . named("limit_except GET { $upstream }"),
+     $large . named("lockbox off; limit_except GET { $upstream }"));
+past('files that are gated', '413 @open',
+     gated('error_page 413 @open;', '/a/', 'root /srv;') . named('root /srv;'),
+     gated('error_page 413 @open;', '/a/', 'root /srv;') . $_)
+    for named('root /else;'), named('root /srv; return 413;');
+past('... and not those of an if', '413 @open',
+     gated('error_page 413 @open;', '/a/', 'set $b c;') . named('set $b c;'),
+     gated('error_page 413 @open; if ($a) { set $b c; }') . named('set $b c;'),
+     server => 'set $a b;');
+past('... in another server', '413 @open',
+     gated('error_page 413 @open;', '/a/', 'set $b c;') . named('set $b c;'),
+     gated('error_page 413 @open;') . named('set $b c;'),
+     http => 'server { listen 127.0.0.1:%%PORT_8082%%; '
+             . gated('', '/', '') =~ s/lockbox on/lockbox  on/r . '}');
+
+my $variable = gated('error_page 413 =200 /open$uri;');
+
+for my $case (
+    [ 'location /open/ { internal; %s }',
+      'location /other/ { internal; %s }' ],
+    [ 'location / { %s }', 'location / { %s } location /open { root /srv; }' ],
+    [ 'location / { %s } location = /open { root /srv; }',
+      'location / { %s } location ^~ /open { root /srv; }' ],
+    [ 'location = /open/x { %s }', 'location = /ope { %s }' ],
+    [ 'location ~ ^/open { %s }', 'location ~ ^/other { %s }' ],
+    [ 'location ~ open { %s }', 'location ~ ^/a { lockbox off; %s }' ],
+    [ 'location /open/ { if ($a) { %s } }',
+      'location /open/ { lockbox off; if ($a) { %s } }' ],
+    [ 'location /o { location /open/x { %s } }',
+      'location /o { location /other/x { %s } }' ],
+    [ 'location /open/ { %s }', "location /open/ { $gate %s }" ],
+    [ 'location /open/ { %s }', 'location /open/ { lockbox_admin on; }' ],
+    [ 'location /open/ { %s }', 'location /open/ { root /srv; }' ],
+    [ 'location /open/ { %s }', 'location @open { %s }' ],
+) {
+    my ($place, $twin) = map { s/%s/$upstream/r } @$case;
+
+    past("a page with a variable, $place", '413 /open$uri', $variable . $place,
+         $variable . $twin, server => 'set $a b;');
+}
+
+past('a page that is a variable', "413 $_", gated("error_page 413 $_;") . $open,
+     gated("error_page 413 $_;") . named("$gate $upstream"))
+    for '$arg_a', '@$arg_a', '@op$arg_a';
+past('... to a path', '413 $arg_a',
+     gated('error_page 413 $arg_a;') . "location /b/ { $upstream }",
+     gated("error_page 413 $_;") . "location /b/ { $upstream }")
+    for qw($uri ${uri} $document_uri ${document_uri} https://b$uri @b$uri
+           /a$uri);
+past('... to the path as it came', '413 $request_uri',
+     gated('error_page 413 $request_uri;') . "location /b/ { $upstream }",
+     gated('error_page 413 $request_uri;') . 'location /b/ { root /srv; }');
+
+
+# Errors whose pages leave no record
+
+my $fine = 'location = /fine { root /srv; }';
+my $lost = qr{$error\Qits page for what nginx refuses\E.*\Qno record\E};
+
+sub unrecorded {
+    my ($name, $locations, $twin, %more) = @_;
+
+    warned("no record: $name", $locations, $lost, $twin, %more);
+}
+
+unrecorded('a page', gated('error_page 413 /fine;') . $fine,
+           gated('error_page 413 /fine;') . $fine =~ s/\{/{ lockbox off;/r);
+unrecorded('a page of the server', gated('') . $fine,
+           gated('') . $fine =~ s/\{/{ lockbox off;/r,
+           server => 'error_page 413 /fine;');
+unrecorded('nothing in particular', gated('error_page 413 /fine;'),
+           gated('error_page 413 /fine; client_max_body_size 0;'));
+unrecorded('a prefix', gated('error_page 413 /fine/a;')
+                       . 'location /fine/ { root /srv; }',
+           gated('error_page 413 /fine/a;')
+           . "location /fine/ { $gate root /srv; }"
+           . 'location /fin/ { root /srv; }');
+unrecorded('another location', gated('error_page 413 /fine;')
+                               . 'location = /fin { lockbox off; }',
+           gated('error_page 413 /fine;')
+           . 'location = /fine { lockbox off; }');
+unrecorded('the very path', gated('error_page 413 /fine;')
+                            . 'location /fine { lockbox off; }' . $fine,
+           gated('error_page 413 /fine;') . 'location /fine { root /srv; }'
+           . $fine =~ s/\{/{ lockbox off;/r);
+unrecorded('a name', gated('error_page 413 @open;') . named('return 413;'),
+           gated('error_page 413 @open;') . named('lockbox off; return 413;'));
+unrecorded('a variable', gated('error_page 413 /fine$uri;') . $fine,
+           gated('error_page 413 $uri;') . $fine);
+unrecorded('what is internal', gated('internal; error_page 404 /fine;'),
+           gated('error_page 404 /fine;'));
+unrecorded('a redirect of the location', gated('error_page 301 /fine;'),
+           gated('error_page 301 https://b/fine;'));
+silent('an error that hardly comes before the gate',
+       gated('error_page 500 /fine; location ~ ^/a/b/ { return 404; }',
+             '^~ /a/') . $fine);
+silent('an answer of nginx itself', gated('error_page 413 https://b/fine;'));
 
 
 # What is no reason to warn
@@ -267,7 +448,7 @@ silent($_, gated($_)) for (
 
 $t->redis;
 $t->upstream;
-$t->write_conf($t->conf(locations => join '',
+$t->write_conf($t->conf(locations => join('',
     gated('return 200 secret;', '/text/'),
     gated('return 301 /open/;', '/moved/'),
     gated('return 404 nothing;', '/nothing/'),
@@ -278,9 +459,23 @@ $t->write_conf($t->conf(locations => join '',
     gated('error_page 405 = @open; return 405;',
           '/error/'),
     gated('', '/tenants/acme/mail/'),
+    gated('internal; error_page 404 = @meant;', '/inside/'),
+    gated('error_page 301 = @meant;', '/slash/'),
+    gated('error_page 413 /fine; client_max_body_size 1;', '/lost/'),
+    gated('internal; error_page 404 /fine;', '/hidden/'),
+    gated('client_max_body_size 1;', '/kept/'),
     $regex, "location /open/ { $upstream }\n", named($upstream),
-    "location \@meant { lockbox off; $upstream }\n"));
+    "location \@meant { lockbox off; $upstream }\n",
+    'location = /fine { return 200 fine; }',
+    'location ^~ /lockbox/ { lockbox_admin on; }'),
+    server => 'error_page 400 501 = @meant; error_page 405 /fine;',
+    http => 'server { listen 127.0.0.1:%%PORT_8082%%; '
+            . gated('error_page 413 =200 /meant$uri; client_max_body_size 1;',
+                    '/variable/')
+            . "location /meant/ { lockbox off; internal; $upstream } }"));
 $t->run;
+
+use_world($t);
 
 my $grant = $t->grant;
 
@@ -306,11 +501,44 @@ for my $case (
               "$uri: what arrives");
 }
 
-is($t->http('POST', '/large/x', body => 'too much')->status, 200,
-   'a body that is too large leads past the gate where that is meant');
-is(($t->upstream_requests)[-1]{uri}, '/large/x', 'with method and path');
+for my $case (
+    [ 'a body that is too large', 'POST /large/x', undef, body => 'too much' ],
+    [ 'what is internal', 'DELETE /inside/x' ],
+    [ 'a redirect of the location', 'GET /slash' ],
+    [ 'a length that is none', 'DELETE /tenants/acme/mail/x', undef,
+      headers => { 'Content-Length' => 'x' } ],
+    [ 'an unknown encoding', 'POST /tenants/acme/mail/x', undef,
+      headers => { 'Transfer-Encoding' => 'gzip' } ],
+    [ 'a page with a variable', 'POST /variable/x', 'GET /meant/variable/x',
+      port => 8082, body => 'too much' ],
+) {
+    my ($name, $request, $arrives, %options) = @$case;
+
+    records();
+    is($t->http(split(/ /, $request), %options)->status, 200,
+       "$name leads past the gate where that is meant");
+    is(join(' ', @{($t->upstream_requests)[-1]}{qw(method uri)}),
+       $arrives // $request, "$name: with method and path");
+    is(scalar(() = records()), 0, "$name: with no record");
+}
 
 my $before = () = $t->upstream_requests;
+
+for my $case (
+    [ 413, 'POST /lost/x', 0, body => 'too much' ],
+    [ 413, 'POST /kept/x', 1, body => 'too much' ],
+    [ 404, 'GET /hidden/x', 0 ],
+    [ 405, 'TRACE /tenants/acme/mail/x', 0 ],
+) {
+    my ($status, $request, $records, %options) = @$case;
+
+    records();
+    is($t->http(split(/ /, $request), %options)->status, $status,
+       "$request is refused");
+    is(scalar(() = records()), $records, "$request: records");
+}
+
+is(scalar(() = $t->upstream_requests), $before, 'and nothing arrives');
 
 is($t->http('GET', '/error/x')->json->{code}, 'internal_error',
    'another error does not');
