@@ -39,6 +39,8 @@ struct ngx_http_lockbox_leg_s {
     ngx_lockbox_strings_t      labels;
 
     ngx_str_t                  path;         /* as it was decided on */
+    ngx_str_t                  led;          /* what a named location got */
+    ngx_uint_t                 err_status;   /* to answer with if allowed */
     time_t                     expires;      /* of the grant; 0: none shown */
 
     /* workflow: who decided so far, "iss sub" */

@@ -13,6 +13,7 @@
 #include "ngx_lockbox_name.h"
 #include "ngx_lockbox_path.h"
 #include "ngx_lockbox_record.h"
+#include "ngx_lockbox_text.h"
 #include "ngx_lockbox_token.h"
 #include "ngx_lockbox_turns.h"
 
@@ -40,9 +41,12 @@ typedef struct {
 } ngx_http_lockbox_gate_ctx_t;
 
 
+static void ngx_http_lockbox_gate_led(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_gate_own_variables(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_gate_beyond(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_lockbox_gate_still_led(ngx_http_request_t *r,
+    const ngx_http_lockbox_leg_t *leg);
 static ngx_http_lockbox_gate_ctx_t *ngx_http_lockbox_gate_create(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_gate_target(ngx_http_request_t *r,
@@ -81,6 +85,9 @@ static ngx_int_t ngx_http_lockbox_gate_carry_out(ngx_http_request_t *r,
 static ngx_int_t ngx_http_lockbox_gate_refuse(ngx_http_request_t *r,
     ngx_http_lockbox_gate_ctx_t *ctx);
 static ngx_int_t ngx_http_lockbox_gate_turn_away(ngx_http_request_t *r,
+    ngx_http_lockbox_leg_t *leg, ngx_lockbox_decision_t decision,
+    json_t *help);
+static ngx_int_t ngx_http_lockbox_gate_answer(ngx_http_request_t *r,
     ngx_http_lockbox_leg_t *leg, ngx_lockbox_decision_t decision,
     json_t *help);
 static json_t *ngx_http_lockbox_gate_help(ngx_http_lockbox_gate_ctx_t *ctx);
@@ -123,6 +130,7 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
 
     if (!lcf->enable) {
+        ngx_http_lockbox_gate_led(r);
         return NGX_DECLINED;
     }
 
@@ -145,7 +153,38 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
     ngx_str_null(&leg->common);
     leg->labels.nelts = 0;
 
+    /* only what is allowed may answer with the status of an earlier error */
+
+    if (r->err_status) {
+        leg->err_status = r->err_status;
+        r->err_status = 0;
+    }
+
     return NGX_DECLINED;
+}
+
+
+/*
+ * A named location gets the path as it is: until something names another one,
+ * it is what the client asked for and no page of the operator's.
+ */
+
+static void
+ngx_http_lockbox_gate_led(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_leg_t    *leg;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    leg = ngx_http_lockbox_audit_leg(r, 0);
+    if (leg == NULL) {
+        return;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->named) {
+        leg->led = r->uri;
+    }
 }
 
 
@@ -223,14 +262,20 @@ ngx_http_lockbox_gate_handler(ngx_http_request_t *r)
  * for one that was let in.  A file, such as an error page, it may have, but
  * not change: what writes files is no content handler of the location.  That
  * of the request is asked for, since within an "if" the location has none.
+ * What a page includes, mirrors or checks happens on behalf of the request.
  */
 
 static ngx_int_t
 ngx_http_lockbox_gate_beyond(ngx_http_request_t *r)
 {
+    ngx_http_request_t      *pr;
     ngx_http_lockbox_leg_t  *leg;
 
-    leg = ngx_http_lockbox_audit_leg(r, 0);
+    leg = NULL;
+
+    for (pr = r; pr != NULL && leg == NULL; pr = pr->parent) {
+        leg = ngx_http_lockbox_audit_leg(pr, 0);
+    }
 
     if (leg == NULL
         || !leg->gated
@@ -245,8 +290,56 @@ ngx_http_lockbox_gate_beyond(ngx_http_request_t *r)
                   "lockbox: a request was led out of a gated location before "
                   "the gate could decide on it");
 
+    if (leg->request != r) {
+        r->error_page = 1;
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
     return ngx_http_lockbox_gate_turn_away(r, leg, NGX_LOCKBOX_INTERNAL_ERROR,
                                            NULL);
+}
+
+
+ngx_int_t
+ngx_http_lockbox_gate_content(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_leg_t  *leg;
+
+    leg = ngx_http_lockbox_audit_leg(r, 0);
+
+    if (leg == NULL
+        || !leg->gated
+        || leg->decision == NGX_LOCKBOX_ALLOW
+        || !ngx_http_lockbox_gate_still_led(r, leg))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "lockbox: a request was led to what it asked for before the "
+                  "gate could decide on it");
+
+    return ngx_http_lockbox_gate_answer(r, leg, NGX_LOCKBOX_INTERNAL_ERROR,
+                                        NULL);
+}
+
+
+/* Also with what "try_files" puts behind it; behind "/" that may be a page. */
+
+static ngx_uint_t
+ngx_http_lockbox_gate_still_led(ngx_http_request_t *r,
+    const ngx_http_lockbox_leg_t *leg)
+{
+    ngx_str_t  begin;
+
+    if (leg->led.len == 0 || r->uri.len < leg->led.len) {
+        return 0;
+    }
+
+    begin.data = r->uri.data;
+    begin.len = leg->led.len == 1 ? r->uri.len : leg->led.len;
+
+    return ngx_lockbox_text_same(&begin, &leg->led);
 }
 
 
@@ -712,6 +805,7 @@ ngx_http_lockbox_gate_carry_out(ngx_http_request_t *r,
 
         if (ngx_http_lockbox_audit_intent(r, ctx->leg) == NGX_OK) {
             ctx->leg->decision = NGX_LOCKBOX_ALLOW;
+            r->err_status = ctx->leg->err_status;
             ngx_http_lockbox_liveness_begin(r, &ctx->liveness, ctx->leg);
             return NGX_DECLINED;
         }
@@ -745,7 +839,26 @@ static ngx_int_t
 ngx_http_lockbox_gate_turn_away(ngx_http_request_t *r,
     ngx_http_lockbox_leg_t *leg, ngx_lockbox_decision_t decision, json_t *help)
 {
-    ngx_int_t                     rc;
+    ngx_int_t  rc;
+
+    rc = ngx_http_lockbox_gate_answer(r, leg, decision, help);
+
+    if (r != r->main) {
+        return rc;
+    }
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
+}
+
+
+/* Returns what the request is to be finalized with. */
+
+static ngx_int_t
+ngx_http_lockbox_gate_answer(ngx_http_request_t *r,
+    ngx_http_lockbox_leg_t *leg, ngx_lockbox_decision_t decision, json_t *help)
+{
     ngx_http_lockbox_loc_conf_t  *lcf;
 
     leg->decision = decision;
@@ -759,11 +872,7 @@ ngx_http_lockbox_gate_turn_away(ngx_http_request_t *r,
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_lockbox_module);
 
-    rc = ngx_http_lockbox_problem_send(r, decision, &lcf->realm, NULL, help);
-
-    ngx_http_finalize_request(r, rc);
-
-    return NGX_DONE;
+    return ngx_http_lockbox_problem_send(r, decision, &lcf->realm, NULL, help);
 }
 
 

@@ -29,5 +29,12 @@ ngx_int_t ngx_http_lockbox_gate_init_process(ngx_cycle_t *cycle);
  */
 ngx_int_t ngx_http_lockbox_gate_handler(ngx_http_request_t *r);
 
+/*
+ * The content handler, before those that serve files: an error before the gate
+ * may lead to a page, but not to the file or directory that was asked for.
+ * NGX_DECLINED, or what the request is to be finalized with.
+ */
+ngx_int_t ngx_http_lockbox_gate_content(ngx_http_request_t *r);
+
 
 #endif /* _NGX_HTTP_LOCKBOX_GATE_H_INCLUDED_ */

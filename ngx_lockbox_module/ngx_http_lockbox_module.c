@@ -226,6 +226,13 @@ ngx_http_lockbox_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_http_lockbox_phase(cmcf, NGX_HTTP_CONTENT_PHASE,
+                               ngx_http_lockbox_gate_content)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     return ngx_http_lockbox_phase(cmcf, NGX_HTTP_PREACCESS_PHASE,
                                   ngx_http_lockbox_gate_handler);
 }
@@ -233,9 +240,9 @@ ngx_http_lockbox_init(ngx_conf_t *cf)
 
 /*
  * nginx runs the handlers of a phase from the last one registered to the
- * first.  The arrival has to come before "return" and "rewrite", the gate
- * behind realip, limit_req and limit_conn: so the one is the last of its
- * array and the other one the first.
+ * first.  The arrival has to come before "return" and "rewrite", what looks
+ * at content before what serves files, and the gate behind realip, limit_req
+ * and limit_conn: so those are the last of their arrays, and it is the first.
  */
 
 static ngx_int_t

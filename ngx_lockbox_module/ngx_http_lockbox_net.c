@@ -21,6 +21,7 @@ static ngx_http_lockbox_leg_t *ngx_http_lockbox_net_leg(
 static ngx_uint_t ngx_http_lockbox_net_own_error(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_lockbox_net_protocol(ngx_http_request_t *r,
     const ngx_http_lockbox_leg_t *leg);
+static ngx_uint_t ngx_http_lockbox_net_switches(const ngx_http_request_t *r);
 static ngx_int_t ngx_http_lockbox_net_mark(ngx_http_request_t *r,
     const ngx_http_lockbox_leg_t *leg);
 static ngx_int_t ngx_http_lockbox_net_stop(ngx_http_request_t *r,
@@ -218,10 +219,20 @@ static ngx_uint_t
 ngx_http_lockbox_net_protocol(ngx_http_request_t *r,
     const ngx_http_lockbox_leg_t *leg)
 {
-    return r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS
+    return !ngx_http_lockbox_net_switches(r)
            || (leg->upgrade
                && r == r->main
                && r->http_version == NGX_HTTP_VERSION_11);
+}
+
+
+/* An "error_page =200" hides the status, and nginx switches all the same. */
+
+static ngx_uint_t
+ngx_http_lockbox_net_switches(const ngx_http_request_t *r)
+{
+    return r->headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS
+           || (r->upstream != NULL && r->upstream->upgrade);
 }
 
 

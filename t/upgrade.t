@@ -21,6 +21,8 @@ proxy_set_header  Connection upgrade;
 EOF_HEADERS
 my $CONSTANT = $ASKED =~ s/\$http_upgrade/websocket/r;
 
+my $CHAT = '/tenants/acme/chat/switch';
+
 # A gated location of that service.
 sub gated {
     my ($service, $more) = @_;
@@ -48,12 +50,12 @@ $t->write_conf($t->conf(
         "location /beyond/ { internal; proxy_http_version 1.1; $CONSTANT"
         . 'proxy_pass http://127.0.0.1:%%PORT_8081%%; }',
         'location = /page.html { root %%TESTDIR%%; ssi on; }',
+        "location /masked/ { error_page 404 =200 $CHAT; return 404; }",
         'location /lockbox/ { lockbox_admin on; }'));
 $t->run;
 use_world($t);
 
 my @HELP = qw(asked granted request);
-my $CHAT = '/tenants/acme/chat/switch';
 my $CONSTANTLY = '/tenants/acme/constant/switch';
 
 my $plain = grant('GET');
@@ -403,4 +405,15 @@ sub http2 {
         $h2->close;
         $before = seen();
     }
+
+    # a switch whose status was replaced is one all the same
+
+    my $h2 = Test::Lockbox::Http2->new($t->port(8443));
+
+    like($h2->ask('GET', '/masked/', token => $switching,
+                  headers => { upgrade => 'websocket' })->status,
+         qr/^(?:503|400)$/, 'a hidden switch');
+    is($h2->ask('GET', '/tenants/acme/chat/x', token => $plain)->status, 200,
+       '... and the connection goes on');
+    $h2->close;
 }
