@@ -43,6 +43,7 @@ make_path(map { $t->testdir . "/files/$_" } 'tenants/acme/listed/secrets',
           'tenants/acme/tried/secrets',
           (map { "tenants/acme/$_" } @SAME, @OTHER), 'pages', @HELPED);
 $t->write_file("files/tenants/acme/$_/secret", 'the secret') for @SAME, @OTHER;
+$t->write_file('files/tenants/acme/tried/more.txt', 'the secret');
 $t->write_file('files/pages/denied', 'go away');
 $t->write_file("files/$_/x", 'go away') for qw(checked mirrored);
 $t->write_file('files/included/x', 'go away <!--# include virtual="/m" -->');
@@ -56,7 +57,7 @@ $t->write_conf($t->conf(server => 'root %%TESTDIR%%/files;',
     <<"EOF_LOCATIONS"));
 location \@bare { add_header X-Page yes always; }
 location \@listed { autoindex on; }
-location \@tried { autoindex on; try_files \$uri \$uri/ =404; }
+location \@tried { autoindex on; try_files \$uri \$uri/ \$uri.txt =404; }
 location \@rewritten { rewrite ^ /pages/denied break; }
 location \@chosen { try_files /pages/denied =404; }
 location /pages/ { }
@@ -87,7 +88,8 @@ sub grant {
 # What was asked for is no page
 
 for my $case ((map { [ $_, 'secret' ] } @SAME), [ 'listed', '' ],
-              [ 'listed', 'secrets/' ], [ 'tried', '' ], [ 'tried', 'secrets' ])
+              [ 'listed', 'secrets/' ], [ 'tried', '' ], [ 'tried', 'secrets' ],
+              [ 'tried', 'more' ])
 {
     my ($service, $name) = @$case;
     my $uri = "/tenants/acme/$service/$name";
