@@ -80,8 +80,8 @@ ngx_http_lockbox_admin_error_send(ngx_http_request_t *r,
 
     leg = ngx_http_lockbox_audit_leg(r, 0);
 
-    if (leg == NULL) {
-        leg = ngx_http_lockbox_audit_leg(r, 1);
+    if (leg == NULL || (leg->gated && leg->intended)) {
+        leg = ngx_http_lockbox_audit_next(r);
         if (leg == NULL) {
             return NGX_ERROR;
         }

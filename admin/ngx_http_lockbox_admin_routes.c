@@ -131,7 +131,7 @@ ngx_http_lockbox_admin_handler(ngx_http_request_t *r)
     }
 
     call->request = r;
-    call->leg = ngx_http_lockbox_audit_leg(r, 1);
+    call->leg = ngx_http_lockbox_audit_next(r);
     call->body = ngx_lockbox_json_own(r->pool, json_object());
 
     if (call->leg == NULL || call->body == NULL) {

@@ -157,7 +157,7 @@ ngx_http_lockbox_audit_leg(ngx_http_request_t *r, ngx_uint_t create)
     }
 
     for (leg = legs->first; leg != NULL; leg = leg->next) {
-        if (leg->request == r) {
+        if (leg->request == r && !leg->past) {
             return leg;
         }
     }
@@ -189,6 +189,21 @@ ngx_http_lockbox_audit_leg(ngx_http_request_t *r, ngx_uint_t create)
     legs->last = &leg->next;
 
     return leg;
+}
+
+
+ngx_http_lockbox_leg_t *
+ngx_http_lockbox_audit_next(ngx_http_request_t *r)
+{
+    ngx_http_lockbox_leg_t  *leg;
+
+    leg = ngx_http_lockbox_audit_leg(r, 0);
+
+    if (leg != NULL && leg->intended) {
+        leg->past = 1;
+    }
+
+    return ngx_http_lockbox_audit_leg(r, 1);
 }
 
 

@@ -17,7 +17,8 @@
 
 /*
  * What is known of one request or subrequest and goes on record.  It outlives
- * internal redirects, which wipe module contexts.  Texts are pool memory.
+ * internal redirects, which wipe module contexts.  One that is led on after
+ * its intent has a leg for each place.  Texts are pool memory.
  */
 typedef struct ngx_http_lockbox_leg_s  ngx_http_lockbox_leg_t;
 
@@ -55,6 +56,7 @@ struct ngx_http_lockbox_leg_s {
 
     unsigned                   gated:1;      /* reached a gated location */
     unsigned                   intended:1;   /* an intent is on record */
+    unsigned                   past:1;       /* the request was led on */
     unsigned                   refused:1;    /* our own answer was sent */
     unsigned                   cut:1;        /* after it was let through */
     unsigned                   upgrade:1;    /* asks to switch protocols */
@@ -63,11 +65,18 @@ struct ngx_http_lockbox_leg_s {
 
 
 /*
- * The leg of this request; makes one when there is none and "create" is set.
- * NULL without memory, or when there is none.
+ * The leg that this request is on; makes one when there is none and "create"
+ * is set.  NULL without memory, or when there is none.
  */
 ngx_http_lockbox_leg_t *ngx_http_lockbox_audit_leg(ngx_http_request_t *r,
     ngx_uint_t create);
+
+/*
+ * The leg for what this request has come to now: another one if the intent of
+ * the last is on record, for that must get the outcome that is its own.  NULL
+ * without memory.
+ */
+ngx_http_lockbox_leg_t *ngx_http_lockbox_audit_next(ngx_http_request_t *r);
 
 /*
  * Puts the intent on record.  NGX_ERROR when a log that must take it did not:

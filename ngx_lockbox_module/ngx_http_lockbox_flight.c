@@ -436,6 +436,11 @@ ngx_http_lockbox_flight_cut(ngx_http_lockbox_flight_t *flight,
 
     ngx_http_lockbox_flight_end(flight);
 
+    if (flight->leg->past) {
+        /* what is under way is let through, or not, where it was led to */
+        return;
+    }
+
     flight->leg->decision = end;
     flight->leg->cut = 1;
 

@@ -134,7 +134,7 @@ ngx_http_lockbox_gate_arrival(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    leg = ngx_http_lockbox_audit_leg(r, 1);
+    leg = ngx_http_lockbox_audit_next(r);
     if (leg == NULL || ngx_http_lockbox_gate_own_variables(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -166,17 +166,17 @@ sub grant {
 my @HELP = qw(asked granted request);
 
 for my $case (
-    # name, service and path, what the answer holds; its status, intents and
-    # connections, if they are not 200, 1 and 0; method, module
+    # name, service and path, what the answer holds; its status, accesses
+    # and connections, if they are not 200, 1 and 0; method, module
     [ 'a file', 'root/x', qr/the secret of root/ ],
     [ 'a part of a file', 'root/x', qr/^the\z/, status => 206,
       headers => { Range => 'bytes=0-2' } ],
     [ 'no file', 'root/y', qr/404/, status => 404 ],
     [ 'a directory', 'root/d', qr/301/, status => 301 ],
     [ 'a file by its alias', 'alias/x', qr/the secret of root/ ],
-    [ 'an index', 'index/', qr/the secret of index/, intents => 2 ],
+    [ 'an index', 'index/', qr/the secret of index/, accesses => 2 ],
     [ 'a directory listed', 'listed/', qr/<a href="x">/ ],
-    [ 'any file', 'random/', qr/the secret of random/, intents => 2,
+    [ 'any file', 'random/', qr/the secret of random/, accesses => 2,
       module => 'random_index' ],
     [ 'a file zipped', 'zipped/x', qr/^\x1f\x8b/,
       module => 'gzip_static' ],
@@ -239,7 +239,7 @@ for my $case (
     is($allowed->header('cache-control'), 'no-store',
        "$name: is for nobody else");
     is_deeply([ map { $_->{'event.reason'} // 'start' } records() ],
-              [ ('start') x ($is{intents} // 1), 'allow' ],
+              [ map { ($_) x ($is{accesses} // 1) } qw(start allow) ],
               "$name: with its grant, on record");
     is(connections(), $before + ($is{connections} // 0),
        "$name: somebody is asked");

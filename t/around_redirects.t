@@ -2,7 +2,8 @@
 
 # Why: nginx moves requests about by itself.  One that comes to a gated place
 # is judged there, wherever it comes from; one that was refused goes nowhere;
-# and what was allowed is for nobody else, wherever it ends.
+# and what was allowed is for nobody else, wherever it ends, and on record with
+# an outcome of its own.
 
 use strict;
 use warnings;
@@ -65,6 +66,11 @@ EOF_HTTP
     gated('caught', 'error_page 404 =200 /free/x;', $intercept, $upstream),
     gated('passed', 'error_page 404 = @free;', $intercept, $upstream),
     gated('accel', $upstream),
+    gated('onward', 'error_page 404 /tenants/globex/mail/x;', $intercept,
+          $upstream),
+    gated('along', 'error_page 404 =200 /tenants/acme/mail/x;', $intercept,
+          $upstream),
+    gated('keyed', 'lockbox_token $http_x_grant;', $upstream),
     gated('tried', "try_files /none/\$uri \@free; $root"),
     gated('indexed', 'index none /free/x;', $root),
     gated('index', 'index none /free/x;', $root),
@@ -92,6 +98,12 @@ location \@gated {
     proxy_set_header X-Named yes;
     $upstream
 }
+location /tenants/globex/mail/ {
+    lockbox          on;
+    lockbox_tenant   globex;
+    lockbox_service  mail;
+    $upstream
+}
 location /from/accel/ { $upstream }
 location /from/tried/ { try_files /none \@gated; }
 location /from/missing/ { error_page 404 =200 \@gated; return 404; }
@@ -110,6 +122,7 @@ location /led/ { if (\$uri ~ go) { set \$gone yes; } $upstream }
 location /stored/ { $root dav_methods PUT DELETE; }
 location \@free { return 200 "free for all"; }
 location /lockbox/ { lockbox_admin on; }
+location /small/ { lockbox_admin on; client_max_body_size 1; }
 location /calls/elsewhere/ { lockbox_admin on; rewrite ^ \$arg_path? break; }
 EOF_LOCATIONS
 $t->run;
@@ -121,7 +134,8 @@ sub answer {
     my $uri = $request->{uri};
 
     return [ 200, {}, 'the secret' ] if $request->{headers}{'x-named'};
-    return [ 404, {}, 'nothing here' ] if $uri =~ /caught|passed/;
+    return [ 404, {}, 'nothing here' ]
+        if $uri =~ /caught|passed|onward|along/;
     return [ 200, { 'X-Accel-Redirect' => $1 }, '' ] if $uri =~ /\?(.*)/;
     return [ 200, {}, "the secret of $uri" ];
 }
@@ -281,6 +295,105 @@ for my $case (
                   "$name: allowed, on record");
     }
 }
+
+
+# From one gated place to another these are two accesses.  The first one is as
+# it was asked for, and its tenant reads how it ended; nginx goes on with GET.
+
+my $both = $t->grant(access => [ map { {
+    service => $_, methods => [ qw(GET DELETE POST) ], paths => [ '/' ],
+} } qw(mail accel onward along keyed) ]);
+
+# Records as "start tenant method path", "end tenant method path reason status",
+# by what they are about, which is each time one thing with one id.
+sub accesses_recorded {
+    my (%accesses, @ids);
+
+    for my $record (records()) {
+        my $id = $record->{'event.id'};
+
+        push @ids, $id unless $accesses{$id};
+        push @{ $accesses{$id} }, join ' ', grep { defined }
+            @$record{qw(event.type organization.id http.request.method url.path
+                        event.reason http.response.status_code)};
+    }
+
+    return [ map { $accesses{$_} } @ids ];
+}
+
+# An access that was let through and got that status.
+sub begun_and_ended {
+    my ($what, $status) = @_;
+
+    return [ "start $what", "end $what allow $status" ];
+}
+
+for my $case (
+    # the way, what is asked for, where it leads, and where else before that
+    [ 'X-Accel-Redirect', 'accel/?/tenants/globex/mail/x', 'globex' ],
+    [ 'X-Accel-Redirect', 'accel/?/tenants/acme/mail/x', 'acme' ],
+    [ 'two of them', 'accel/?/tenants/acme/accel/?/tenants/globex/mail/x',
+      'globex', 'acme GET /tenants/acme/accel/' ],
+    [ 'two of them', 'accel/?/tenants/acme/accel/?/tenants/acme/mail/x',
+      'acme', 'acme GET /tenants/acme/accel/' ],
+    [ 'error_page', 'onward/x', 'globex' ],
+    [ 'error_page', 'along/x', 'acme' ],
+) {
+    my ($way, $path, $tenant, @between) = @$case;
+
+    my $answer = $t->http('DELETE', "/tenants/acme/$path", token => $both);
+    my $name = "$way within the grant";
+    my $status = 200;
+    my $last = "$tenant GET /tenants/$tenant/mail/x";
+    my $end = begun_and_ended($last, 200);
+
+    if ($tenant eq 'acme') {
+        let_through($answer, $name);
+    } else {
+        $name = "$way to another tenant";
+        $status = 403;
+        $end = [ "end $last wrong_tenant 403" ];
+        refused($answer, 'wrong_tenant', $name, @HELP);
+    }
+
+    is_deeply(accesses_recorded(),
+              [ map({ begun_and_ended($_, $status) }
+                    'acme DELETE /tenants/acme/' . $path =~ s/\?.*//r,
+                    @between), $end ],
+              "$name: each on record");
+}
+
+# Nor does the admin API take an access for a call, or for its silence
+
+for my $case (
+    [ 'a call', '/lockbox/v1/whoami', token_of('engineer') ],
+    [ 'a call that is refused', '/lockbox/v1/whoami', $both, 'wrong_type' ],
+) {
+    my ($name, $call, $token, $word) = @$case;
+
+    my $answer = $t->http('POST', "/tenants/acme/keyed/?$call",
+                          token => $token, body => 'xx',
+                          headers => { 'X-Grant' => $both });
+    my $status = $answer->status;
+
+    is(outcome($answer), $status . ' ' . ($word // 'ok'), $name);
+    is_deeply(accesses_recorded(),
+              [ begun_and_ended('acme POST /tenants/acme/keyed/', $status),
+                $word ? [ "end GET $call $word $status" ] : () ],
+              "$name: and the access before, on record");
+}
+
+my $refused = $t->http_connect;
+
+$refused->request('POST', '/tenants/acme/keyed/?/small/v1/whoami', body => 'xx',
+                  token => token_of('engineer'),
+                  headers => { 'X-Grant' => $both, Connection => 'close' });
+like($refused->read_all, qr/"code": ?"too_large"/, 'a call that nginx refuses');
+undef $refused;   # nginx lingers, and records the end when it is done
+is_deeply(accesses_recorded(),
+          [ begun_and_ended('acme POST /tenants/acme/keyed/', 413),
+            [ 'end GET /small/v1/whoami too_large 413' ] ],
+          'a call that nginx refuses: and the access before, on record');
 
 
 # What others allow or deny

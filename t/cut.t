@@ -42,6 +42,11 @@ location /tenants/acme/mail/buffered {
     $GATED
 }
 
+location /tenants/acme/mail/led {
+    $GATED
+    lockbox_token   \$http_x_grant;
+}
+
 location = /page.html {
     root %%TESTDIR%%;
     ssi on;
@@ -113,6 +118,7 @@ $t->run;
 
 each_way($_) for sort keys %CAUSES;
 others_go_on();
+led_on();
 at_every_worker();
 by_another_nginx();
 while_draining();
@@ -156,6 +162,9 @@ sub answer {
         buffered => "HTTP/1.1 200 OK\r\nContent-Length: $BIG\r\n\r\nbegun\n"
                     . 'x' x ($BIG - 6),
     );
+
+    return [ 200, { 'X-Accel-Redirect' => "/tenants/acme/mail/chunked?$name" },
+             '' ] if $way eq 'led';
 
     syswrite $client, $heads{$way};
     Test::Lockbox::Process::poll(sub {
@@ -396,6 +405,47 @@ sub others_go_on {
                 grep { $_->{'event.type'} eq 'end'
                        && $_->{'event.action'} eq 'access' } records() ],
               [ ('allow ') x 3 ], '... on record');
+}
+
+
+# The way from one gated place to another: what is under way is let through
+# where it ends, and its record says that it was cut.
+sub led_on {
+    for my $case ([ 'there', 'revoked true' ], [ 'on the way', 'allow' ]) {
+        my ($place, $end) = @$case;
+        my ($id, $grant) = a_grant();
+        my $other = $t->grant(access => $ACCESS);
+        my ($way, $there) = $end eq 'allow' ? ($grant, $other)
+                                            : ($other, $grant);
+
+        my $client = $t->http_start(
+            'GET', '/tenants/acme/mail/led?led', token => $there,
+            headers => { 'X-Grant' => $way });
+
+        defined $client->read_until(qr/begun\n/) or die "it does not begin\n";
+        records();
+        took('customer', 'revoke', $id);
+        $t->write_file('go-led', '') if $end eq 'allow';
+
+        is($client->read_all =~ /ended\n\r\n0\r\n\r\n\z/ ? 'all' : 'a part',
+           $end eq 'allow' ? 'all' : 'a part',
+           "led on, revoked $place: what goes out");
+        is($client->was_reset ? 'reset' : 'closed',
+           $end eq 'allow' ? 'closed' : 'reset', '... and its end');
+
+        my @ends;
+
+        $t->wait_for(sub {
+            push @ends, grep { $_->{'event.action'} eq 'access' } records();
+            return @ends >= 2;
+        }, undef, 'both outcomes');
+
+        is_deeply([ map { join ' ', grep { defined }
+                          @$_{qw(url.path event.reason lockbox.cut)} } @ends ],
+                  [ '/tenants/acme/mail/led allow',
+                    "/tenants/acme/mail/chunked $end" ],
+                  '... on record');
+    }
 }
 
 

@@ -172,17 +172,18 @@ my $here = '/tenants/acme/pages/accel/';
 
 refused(get("$here?/tenants/acme/mail/x", $pages), 'wrong_service',
         'a redirect to another service', qw(asked granted request));
-is_deeply(paths_recorded(2),
-          [ "start $here", 'end /tenants/acme/mail/x wrong_service' ],
+is_deeply(paths_recorded(3),
+          [ "start $here", "end $here allow",
+            'end /tenants/acme/mail/x wrong_service' ],
           'a redirect to another service: on record');
 is_deeply(arrived(), [ "$here?/tenants/acme/mail/x" ],
           'only the first one arrives');
 
 is(get("$here?/tenants/acme/pages/y", $pages)->status, 200,
    'a redirect within the grant');
-is_deeply(paths_recorded(3),
+is_deeply(paths_recorded(4),
           [ "start $here", 'start /tenants/acme/pages/y',
-            'end /tenants/acme/pages/y allow' ],
+            "end $here allow", 'end /tenants/acme/pages/y allow' ],
           'a redirect within the grant: on record');
 arrived();
 
