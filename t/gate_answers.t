@@ -130,6 +130,7 @@ refused(get('failing', token => grant('failing')), 'internal_error',
 is_deeply([ map { join ' ', grep { defined }
                   @$_{qw(event.type url.path event.reason)} } records() ],
           [ 'start /tenants/acme/failing/x',
+            'end /tenants/acme/failing/x allow',
             'end /tenants/acme/said/x internal_error' ], 'is on record');
 
 let_through($t->http('GET', '/plain/x'), 'a cache is filled elsewhere');
