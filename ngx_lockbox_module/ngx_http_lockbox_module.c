@@ -297,7 +297,7 @@ ngx_http_lockbox_create_main_conf(ngx_conf_t *cf)
                           sizeof(ngx_lockbox_key_t)) != NGX_OK
         || ngx_array_init(&mcf->gated, cf->pool, 8,
                           sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK
-        || ngx_array_init(&mcf->bound, cf->pool, 4,
+        || ngx_array_init(&mcf->doors, cf->pool, 8,
                           sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK)
     {
         return NULL;

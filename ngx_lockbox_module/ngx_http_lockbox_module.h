@@ -34,8 +34,8 @@ typedef struct {
 
     ngx_array_t                gated;          /* of ngx_http_lockbox_loc_
                                                   conf_t *, once merged */
-    ngx_array_t                bound;          /* likewise: where a client
-                                                  certificate is required */
+    ngx_array_t                doors;          /* likewise: where grants are
+                                                  used or issued */
 
     /* of this worker; set in init_process on the cycle's own configuration */
     ngx_lockbox_turns_t       *turns;          /* to verify signatures */
