@@ -14,6 +14,12 @@
 #define NGX_HTTP_LOCKBOX_DURATION_MIN    60
 
 
+typedef struct {
+    ngx_str_t   name;
+    ngx_uint_t  prefix;                        /* of a family of variables */
+} ngx_http_lockbox_source_t;
+
+
 static ngx_int_t ngx_http_lockbox_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_lockbox_phase(ngx_http_core_main_conf_t *cmcf,
     ngx_uint_t phase, ngx_http_handler_pt handler);
@@ -53,14 +59,11 @@ static ngx_http_lockbox_bounds_t  ngx_http_lockbox_duration_bounds = {
 
 /* Variables that are what the client says. */
 
-typedef struct {
-    ngx_str_t   name;
-    ngx_uint_t  prefix;      /* of a family of variables */
-} ngx_http_lockbox_source_t;
-
 static const ngx_http_lockbox_source_t  ngx_http_lockbox_sources[] = {
     { ngx_string("arg_"), 1 },
     { ngx_string("args"), 0 },
+    { ngx_string("content_length"), 0 },
+    { ngx_string("content_type"), 0 },
     { ngx_string("cookie_"), 1 },
     { ngx_string("http_"), 1 },
     { ngx_string("query_string"), 0 },

@@ -32,7 +32,8 @@ for my $name (qw(lockbox_tenant lockbox_service)) {
                     ${cookie_t} $named-$2 $named$arg_t ${named}$arg_t
                     $http_x_tenant ${http_x_tenant} $HTTP_X_TENANT $http_cookie
                     $http_host x-$http_host-x $args ${args} $ARGS $query_string
-                    $request $request_uri $request_body))
+                    $request $request_uri $request_body $content_type
+                    $content_length))
     {
         rejected($t, "$name $bad",
                  qr/"$name" must not be made of.*: "\Q$bad\E"/,
