@@ -35,7 +35,8 @@ char *ngx_http_lockbox_certificate_bind(ngx_conf_t *cf, ngx_command_t *cmd,
 /*
  * Notes, while configurations are merged, that grants are used or issued in
  * the location; the check in the end, when all servers are known, refuses it
- * where a certificate is required and no client can show one.  NGX_ERROR
+ * where a certificate is required and no client can show one, and where TLS
+ * early data is taken (RFC 8446 section 8, RFC 8470 section 3).  NGX_ERROR
  * without memory, or with the reason in the error log.
  */
 ngx_int_t ngx_http_lockbox_certificate_note(ngx_conf_t *cf,

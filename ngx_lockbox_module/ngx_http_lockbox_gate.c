@@ -54,6 +54,7 @@ static ngx_int_t ngx_http_lockbox_gate_target(ngx_http_request_t *r,
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_check(
     ngx_http_request_t *r, ngx_http_lockbox_gate_ctx_t *ctx);
 static ngx_uint_t ngx_http_lockbox_gate_one_host(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_lockbox_gate_plain_host(ngx_http_request_t *r);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_token(
     ngx_http_request_t *r, ngx_str_t *token);
 static ngx_lockbox_decision_t ngx_http_lockbox_gate_open(
@@ -445,18 +446,59 @@ ngx_http_lockbox_gate_one_host(ngx_http_request_t *r)
 {
     ngx_str_t  target;
 
-    if (r->host_start == NULL
-        || r->headers_in.host == NULL
-        || r->http_version > NGX_HTTP_VERSION_11)
-    {
+    if (r->headers_in.host == NULL) {
         return 1;
     }
 
-    target.data = r->host_start;
-    target.len = (size_t) (r->request_line.data + r->request_line.len
-                           - r->host_start);
+    if (r->host_start != NULL && r->http_version <= NGX_HTTP_VERSION_11) {
+        target.data = r->host_start;
+        target.len = (size_t) (r->request_line.data + r->request_line.len
+                               - r->host_start);
 
-    return ngx_lockbox_path_authority(&target, &r->headers_in.host->value);
+        if (!ngx_lockbox_path_authority(&target, &r->headers_in.host->value)) {
+            return 0;
+        }
+    }
+
+    return ngx_http_lockbox_gate_plain_host(r);
+}
+
+
+/*
+ * Behind the name that nginx goes by it lets anything stand, in which others
+ * may see another name; a root's dot and a port may (RFC 9110 section 7.2).
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_gate_plain_host(ngx_http_request_t *r)
+{
+    u_char           *p, *last;
+    const ngx_str_t  *host;
+
+    host = &r->headers_in.host->value;
+
+    if (host->len < r->headers_in.server.len) {
+        return 0;
+    }
+
+    p = host->data + r->headers_in.server.len;
+    last = host->data + host->len;
+
+    if (p < last && *p == '.') {
+        p++;
+    }
+
+    if (p < last && *p++ != ':') {
+        return 0;
+    }
+
+    for ( /* void */ ; p < last; p++) {
+        if (*p < '0' || *p > '9') {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

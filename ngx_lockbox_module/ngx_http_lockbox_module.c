@@ -14,6 +14,12 @@
 #define NGX_HTTP_LOCKBOX_DURATION_MIN    60
 
 
+typedef struct {
+    ngx_str_t   name;
+    ngx_uint_t  prefix;                        /* of a family of variables */
+} ngx_http_lockbox_source_t;
+
+
 static ngx_int_t ngx_http_lockbox_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_lockbox_phase(ngx_http_core_main_conf_t *cmcf,
     ngx_uint_t phase, ngx_http_handler_pt handler);
@@ -33,7 +39,8 @@ static char *ngx_http_lockbox_service(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_lockbox_claimed(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf, ngx_uint_t (*valid)(const ngx_str_t *text));
-static ngx_uint_t ngx_http_lockbox_untrusted(ngx_str_t *text);
+static ngx_uint_t ngx_http_lockbox_untrusted(const ngx_str_t *text);
+static ngx_uint_t ngx_http_lockbox_clients(const ngx_str_t *name);
 static char *ngx_http_lockbox_label(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -47,6 +54,23 @@ static ngx_http_lockbox_bounds_t  ngx_http_lockbox_duration_bounds = {
     ngx_conf_set_sec_slot,
     NGX_HTTP_LOCKBOX_DURATION_MIN, NGX_HTTP_LOCKBOX_DURATION_MAX,
     "a time from 1 minute to 14 days"
+};
+
+
+/* Variables that are what the client says. */
+
+static const ngx_http_lockbox_source_t  ngx_http_lockbox_sources[] = {
+    { ngx_string("arg_"), 1 },
+    { ngx_string("args"), 0 },
+    { ngx_string("content_length"), 0 },
+    { ngx_string("content_type"), 0 },
+    { ngx_string("cookie_"), 1 },
+    { ngx_string("http_"), 1 },
+    { ngx_string("query_string"), 0 },
+    { ngx_string("request"), 0 },
+    { ngx_string("request_body"), 0 },
+    { ngx_string("request_uri"), 0 },
+    { ngx_null_string, 0 }
 };
 
 
@@ -306,7 +330,7 @@ ngx_http_lockbox_create_main_conf(ngx_conf_t *cf)
                           sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK
         || ngx_array_init(&mcf->gated, cf->pool, 8,
                           sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK
-        || ngx_array_init(&mcf->bound, cf->pool, 4,
+        || ngx_array_init(&mcf->doors, cf->pool, 8,
                           sizeof(ngx_http_lockbox_loc_conf_t *)) != NGX_OK)
     {
         return NULL;
@@ -595,9 +619,9 @@ ngx_http_lockbox_claimed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf,
 
     if (ngx_http_lockbox_untrusted(&value[1])) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" must not be made of $1..$9, $arg_ or "
-                           "$cookie_ variables: \"%V\"; use a named capture "
-                           "of the location",
+                           "\"%V\" must not be made of $1..$9 or of what the "
+                           "client says, as $http_ and $arg_ variables: "
+                           "\"%V\"; use a named capture of the location",
                            &cmd->name, &value[1]);
         return NGX_CONF_ERROR;
     }
@@ -614,16 +638,13 @@ ngx_http_lockbox_claimed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf,
 }
 
 
-/*
- * A "map" with a regular expression can replace $1 behind the operator's
- * back, and arguments and cookies are whatever the client says.
- */
+/* As nginx reads variables in a text: in any case, with or without braces. */
 
 static ngx_uint_t
-ngx_http_lockbox_untrusted(ngx_str_t *text)
+ngx_http_lockbox_untrusted(const ngx_str_t *text)
 {
-    size_t   left;
-    u_char  *p, *end;
+    u_char     *p, *end;
+    ngx_str_t   name;
 
     end = text->data + text->len;
 
@@ -633,23 +654,59 @@ ngx_http_lockbox_untrusted(ngx_str_t *text)
             continue;
         }
 
-        p++;
+        name.data = p + 1;
 
-        if (p < end && *p == '{') {
-            p++;
+        if (name.data < end && *name.data == '{') {
+            name.data++;
         }
 
-        left = (size_t) (end - p);
+        for (p = name.data; p < end; p++) {
+            if ((*p < '0' || *p > '9') && (*p < 'a' || *p > 'z')
+                && (*p < 'A' || *p > 'Z') && *p != '_')
+            {
+                break;
+            }
+        }
 
-        if (left >= 1 && *p >= '1' && *p <= '9') {
+        name.len = (size_t) (p - name.data);
+        p--;
+
+        if (ngx_http_lockbox_clients(&name)) {
             return 1;
         }
+    }
 
-        if (left >= 4 && ngx_strncasecmp(p, (u_char *) "arg_", 4) == 0) {
-            return 1;
+    return 0;
+}
+
+
+/*
+ * A "map" with a regular expression can replace $1 behind the operator's back,
+ * and the others are whatever the client says.
+ */
+
+static ngx_uint_t
+ngx_http_lockbox_clients(const ngx_str_t *name)
+{
+    const ngx_http_lockbox_source_t  *source;
+
+    /* nginx reads one digit, whatever stands behind it */
+
+    if (name->len != 0 && *name->data >= '1' && *name->data <= '9') {
+        return 1;
+    }
+
+    for (source = ngx_http_lockbox_sources; source->name.len != 0; source++) {
+
+        if (name->len < source->name.len
+            || (name->len > source->name.len && !source->prefix))
+        {
+            continue;
         }
 
-        if (left >= 7 && ngx_strncasecmp(p, (u_char *) "cookie_", 7) == 0) {
+        if (ngx_strncasecmp(name->data, source->name.data, source->name.len)
+            == 0)
+        {
             return 1;
         }
     }

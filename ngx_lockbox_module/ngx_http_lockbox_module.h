@@ -36,8 +36,8 @@ typedef struct {
                                                   conf_t *, once merged: all
                                                   servers and locations */
     ngx_array_t                gated;          /* likewise: those gated */
-    ngx_array_t                bound;          /* likewise: where a client
-                                                  certificate is required */
+    ngx_array_t                doors;          /* likewise: where grants are
+                                                  used or issued */
 
     /* of this worker; set in init_process on the cycle's own configuration */
     ngx_lockbox_turns_t       *turns;          /* to verify signatures */

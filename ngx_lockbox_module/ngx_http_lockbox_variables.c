@@ -41,6 +41,11 @@ static ngx_http_variable_t  ngx_http_lockbox_variables[] = {
       offsetof(ngx_http_lockbox_leg_t, tenant),
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("lockbox_service"), NULL,
+      ngx_http_lockbox_variable_text,
+      offsetof(ngx_http_lockbox_leg_t, service),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
     { ngx_string("lockbox_labels"), NULL,
       ngx_http_lockbox_variable_labels, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 

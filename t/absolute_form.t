@@ -2,7 +2,7 @@
 
 # Why: nginx takes the server, and with it the tenant, from a request line in
 # absolute form, and may hand the Host field on.  Where the two differ somebody
-# is deceived.
+# is deceived; and where behind the name there is more than nginx goes by.
 
 use strict;
 use warnings;
@@ -63,6 +63,7 @@ other_servers();
 buffers();
 subrequests();
 http2();
+behind_the_name();
 
 done_testing;
 
@@ -267,6 +268,58 @@ sub http2 {
 
     is($h2->ask('GET', 'http://other.example/mail/x',
                 token => $grant)->status, 400, 'an absolute path');
+}
+
+# nginx goes by what is in front, and hands on all of it.
+sub behind_the_name {
+    records();
+
+    for my $case (
+        [ 'allow', 'localhost' ], [ 'allow', 'localhost.' ],
+        [ 'allow', 'localhost:80' ], [ 'allow', 'localhost.:80' ],
+        [ 'allow', 'localhost:65535' ], [ 'allow', 'localhost:' ],
+        [ 'allow', 'LOCALHOST.:80' ], [ 'allow', '127.0.0.1:80' ],
+        [ 'allow', '[::1]' ], [ 'allow', '[::1]:80' ],
+        [ 'allow', '[2001:DB8::1]:80' ],
+        map({ [ 'ambiguous_target', $_ ] }
+            'localhost:@other.example', 'localhost:80@other.example',
+            'localhost:x@other.example:80', 'localhost:80,other.example',
+            'localhost:,other.example', 'localhost:80:80', 'localhost::',
+            'localhost:80.', 'localhost:#', 'localhost:?', 'localhost:-80',
+            'localhost:+80', 'localhost:8O', 'localhost:;80',
+            'localhost:\\other.example', "localhost:\xd9\xa3",
+            '[::1]other.example', '[::1]@other.example', '[::1]:@other.example',
+            '[::1]:80:80', '[::1].other.example', '[::1][::2]',
+            '127.0.0.1:80a'),
+        [ 400, 'localhost:/other.example' ],
+        [ 400, 'localhost: other.example' ],
+        [ 400, "localhost:\t80" ],
+    ) {
+        my ($word, $host) = @$case;
+
+        judge($word, "Host: $host", 'GET /mail/x HTTP/1.1', "Host: $host");
+        judge_http2($word, $host, undef);
+        judge_http2($word, undef, $host);
+    }
+}
+
+sub judge_http2 {
+    my ($word, $authority, $host) = @_;
+
+    my $name = defined $authority ? "over HTTP/2, :authority $authority"
+                                  : "over HTTP/2, host: $host";
+    my $before = () = $t->upstream_requests;
+    my $got = ask_http2($authority, $host);
+
+    if ($word eq '400') {
+        is($got->status, 400, "$name: nginx's own 400");
+    } else {
+        is(outcome($got), $word eq 'allow' ? '200 ok' : "400 $word", $name);
+    }
+
+    is((() = $t->upstream_requests) - $before, $word eq 'allow' ? 1 : 0,
+       "$name: what the tenant API saw");
+    recorded([ $word eq '400' ? () : $word ], "$name: on record");
 }
 
 sub ask_http2 {

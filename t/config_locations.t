@@ -28,12 +28,27 @@ sub in_gate {
 # The gated location
 
 for my $name (qw(lockbox_tenant lockbox_service)) {
-    for my $bad (qw($1 ${1} $9 x$1 $arg_t ${arg_t} $ARG_t $cookie_t
-                    ${cookie_t} $named-$2))
+    for my $bad (qw($1 ${1} $9 x$1 $12 $arg_t ${arg_t} $ARG_t $cookie_t
+                    ${cookie_t} $named-$2 $named$arg_t ${named}$arg_t
+                    $http_x_tenant ${http_x_tenant} $HTTP_X_TENANT $http_cookie
+                    $http_host x-$http_host-x $args ${args} $ARGS $query_string
+                    $request $request_uri $request_body $content_type
+                    $content_length))
     {
         rejected($t, "$name $bad",
                  qr/"$name" must not be made of.*: "\Q$bad\E"/,
                  captured($name => $bad), captured($name => '$named'));
+    }
+
+    # what is called like those, or almost, and is none of them
+    for my $good (qw($host ${host} $server_name $https $request_method
+                     $named-1 ${named}1 ${named}args $named-http_x
+                     $argslike $httplike))
+    {
+        accepted($t, "$name $good",
+                 { %{ captured($name => $good) },
+                   http => 'map $host $argslike { default a; }'
+                           . 'map $host $httplike { default a; }' });
     }
 }
 

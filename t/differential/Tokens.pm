@@ -59,10 +59,14 @@ my $LOCATIONS = <<"EOF_LOCATIONS";
 large_client_header_buffers  4 64k;
 keepalive_requests           1000000;
 
+# each request says where it is put to the test, as no client should
+set  \$tenant   \$http_x_tenant;
+set  \$service  \$http_x_service;
+
 location / {
     lockbox          on;
-    lockbox_tenant   \$http_x_tenant;
-    lockbox_service  \$http_x_service;
+    lockbox_tenant   \$tenant;
+    lockbox_service  \$service;
 $Wire::PROXY
 }
 
