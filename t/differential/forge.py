@@ -511,7 +511,11 @@ class Forge:
     # What is signed: JSON
 
     def part(self, draft):
-        return self.random.choices([draft.header, draft.claims], [1, 3])[0]
+        """One that has something left to change."""
+
+        part, = self.random.choices([draft.header, draft.claims], [1, 3])
+
+        return part or draft.claims
 
     def header_members(self, draft):
         change = self.random.randrange(5)
