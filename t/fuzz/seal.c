@@ -477,7 +477,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rule.audience = ngx_shim_str(ISSUER);
     rule.keys = &door_pair;
     rule.leeway = 10;
-    rule.max_life = 60 * 86400;
+    rule.max_life = 75 * 86400;
 
     n = read_steps(pool, &input, &rule, steps);
 
