@@ -597,6 +597,9 @@ ngx_http_lockbox_pages_forgotten(const ngx_http_lockbox_loc_conf_t *lcf)
 static ngx_uint_t
 ngx_http_lockbox_pages_begins(const ngx_str_t *text, const ngx_str_t *head)
 {
-    return text->len >= head->len
-           && ngx_memcmp(text->data, head->data, head->len) == 0;
+    /* the name of a server is not even there to be compared */
+
+    return head->len == 0
+           || (text->len >= head->len
+               && ngx_memcmp(text->data, head->data, head->len) == 0);
 }
